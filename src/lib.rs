@@ -1,0 +1,4 @@
+//! evercert: an ssh-agent whose certificates never go stale. A map of the house, top floor first;
+//! rooms use those below them (`docs/architecture.md`).
+
+pub mod ssh;

@@ -1,0 +1,232 @@
+//! The agent protocol (RFC 9987; OpenSSH PROTOCOL.agent): requests read from one frame, replies
+//! written as one. What we only pass on or compare stays bytes.
+
+use ssh_agent_lib::proto::PrivateKeyData;
+use ssh_key::Algorithm;
+use ssh_key::private::KeypairData;
+
+use super::certificate::{self, Certificate};
+use super::key::KeyType;
+use super::wire::{Cursor, Malformed, Put};
+
+/// The longest message either way, without its length (`AGENT_MAX_LEN` of OpenSSH).
+pub const MAX_MESSAGE: usize = 256 * 1024;
+
+/// The name of OpenSSH's session-bind extension.
+pub const SESSION_BIND: &str = "session-bind@openssh.com";
+
+/// `SSH_AGENT_FAILURE`
+const FAILURE: u8 = 5;
+/// `SSH_AGENT_SUCCESS`
+const SUCCESS: u8 = 6;
+/// `SSH_AGENT_IDENTITIES_ANSWER`
+const IDENTITIES_ANSWER: u8 = 12;
+/// `SSH_AGENT_SIGN_RESPONSE`
+const SIGN_RESPONSE: u8 = 14;
+/// `SSH_AGENT_EXTENSION_FAILURE`
+const EXTENSION_FAILURE: u8 = 28;
+/// `SSH_AGENT_EXTENSION_RESPONSE`
+const EXTENSION_RESPONSE: u8 = 29;
+
+/// What a client asks.
+pub enum Request<'a> {
+    /// `SSH_AGENTC_REQUEST_IDENTITIES`; what follows the type is ignored, as OpenSSH does.
+    List,
+    /// `SSH_AGENTC_SIGN_REQUEST`
+    Sign {
+        /// Key or certificate, exactly as it was listed.
+        blob: &'a [u8],
+        /// What to sign.
+        data: &'a [u8],
+        /// The wanted RSA hash.
+        flags: u32,
+    },
+    /// `SSH_AGENTC_ADD_IDENTITY`
+    Add(Addition),
+    /// `SSH_AGENTC_REMOVE_IDENTITY`
+    Remove {
+        /// Key or certificate, exactly as it was listed.
+        blob: &'a [u8],
+    },
+    /// `SSH_AGENTC_REMOVE_ALL_IDENTITIES`, or its namesake of SSH 1, which `ssh-add -D` also sends.
+    RemoveAll,
+    /// `SSH_AGENTC_EXTENSION`
+    Extension {
+        /// Which one.
+        name: &'a [u8],
+        /// Its own data.
+        body: &'a [u8],
+    },
+}
+
+/// A private key to hold, alone or under a certificate.
+pub struct Addition {
+    /// The private half, and the public one where the message repeats it.
+    pub key: AddedKey,
+    /// Kept as bytes: OpenSSH does not ask for UTF-8.
+    pub comment: Vec<u8>,
+}
+
+/// The two ways an added key is told.
+pub enum AddedKey {
+    /// A whole key pair.
+    Plain(KeypairData),
+    /// A certificate and the private half of the key in it.
+    Certified(Box<Certificate>, PrivateKeyData),
+}
+
+impl<'a> Request<'a> {
+    /// Reads one frame's content. Everything that evercert does not serve, constraints and smart
+    /// cards among it, reads as malformed and is answered with a failure: what cannot be enforced
+    /// is refused, never ignored.
+    pub fn read(frame: &'a [u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(frame);
+        let request = match cursor.u8()? {
+            11 => return Ok(Self::List),
+            13 => {
+                let (blob, data) = (cursor.string()?, cursor.string()?);
+                Self::Sign { blob, data, flags: cursor.u32()? }
+            }
+            17 => return Addition::read(cursor.rest()).map(Self::Add),
+            18 => Self::Remove { blob: cursor.string()? },
+            9 | 19 => return Ok(Self::RemoveAll),
+            27 => {
+                return Ok(Self::Extension { name: cursor.string()?, body: cursor.rest() });
+            }
+            _ => return Err(Malformed),
+        };
+        cursor.end()?;
+        Ok(request)
+    }
+}
+
+impl Addition {
+    fn read(body: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(body);
+        let name = cursor.string()?;
+        let (key, rest) = if certificate::is_certificate_name(name) {
+            let kind = KeyType::from_certificate_name(name).ok_or(Malformed)?;
+            let blob = cursor.string()?;
+            if Cursor::new(blob).string()? != name {
+                return Err(Malformed);
+            }
+            let certificate = Box::new(Certificate::from_blob(blob)?);
+            let mut rest = cursor.rest();
+            let key = PrivateKeyData::decode_as(&mut rest, algorithm(kind)?);
+            (AddedKey::Certified(certificate, key.map_err(|_| Malformed)?), rest)
+        } else {
+            let kind = KeyType::from_name(name).ok_or(Malformed)?;
+            let mut rest = cursor.rest();
+            let key = KeypairData::decode_as(&mut rest, algorithm(kind)?);
+            (AddedKey::Plain(key.map_err(|_| Malformed)?), rest)
+        };
+        let mut cursor = Cursor::new(rest);
+        let comment = cursor.string()?.to_vec();
+        cursor.end()?;
+        Ok(Self { key, comment })
+    }
+}
+
+fn algorithm(kind: KeyType) -> Result<Algorithm, Malformed> {
+    Algorithm::new(kind.name()).map_err(|_| Malformed)
+}
+
+/// What the agent answers.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `SSH_AGENT_FAILURE`: no more is ever said to a client.
+    Failure,
+    /// `SSH_AGENT_SUCCESS`
+    Success,
+    /// A signature blob.
+    Signature(Vec<u8>),
+    /// An extension that we know failed.
+    ExtensionFailure,
+    /// The answer to `query`: the names of the extensions we know.
+    Extensions(&'static [&'static str]),
+}
+
+impl Reply {
+    /// Appends the whole frame, length included.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Failure => frame(out, |out| out.push(FAILURE)),
+            Self::Success => frame(out, |out| out.push(SUCCESS)),
+            Self::ExtensionFailure => frame(out, |out| out.push(EXTENSION_FAILURE)),
+            Self::Signature(blob) => frame(out, |out| {
+                out.push(SIGN_RESPONSE);
+                out.put_string(blob);
+            }),
+            Self::Extensions(names) => frame(out, |out| {
+                out.push(EXTENSION_RESPONSE);
+                out.put_string(b"query");
+                for name in *names {
+                    out.put_string(name.as_bytes());
+                }
+            }),
+        }
+    }
+}
+
+/// Appends a list of (blob, comment) as one frame, length included.
+pub fn write_identities<'a>(
+    out: &mut Vec<u8>,
+    identities: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+) {
+    frame(out, |out| {
+        out.push(IDENTITIES_ANSWER);
+        out.put_u32(u32::try_from(identities.len()).unwrap_or(u32::MAX));
+        for (blob, comment) in identities {
+            out.put_string(blob);
+            out.put_string(comment);
+        }
+    });
+}
+
+fn frame(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.put_u32(0);
+    content(out);
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    if let Some(header) = out.get_mut(start..start + 4) {
+        header.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_served_is_refused_whole() {
+        // Unknown types, those of SSH 1, lock and unlock, smart cards, constrained adds.
+        for kind in [0, 1, 3, 7, 8, 20, 21, 22, 23, 24, 25, 26, 99, 255] {
+            assert!(Request::read(&[kind, 0, 0, 0, 0]).is_err(), "type {kind}");
+        }
+        assert!(Request::read(&[]).is_err());
+    }
+
+    #[test]
+    fn trailing_bytes_after_a_signature_request_are_refused() {
+        let mut frame = vec![13];
+        frame.put_string(b"blob");
+        frame.put_string(b"data");
+        frame.put_u32(4);
+        assert!(matches!(Request::read(&frame), Ok(Request::Sign { flags: 4, .. })));
+        frame.push(0);
+        assert!(Request::read(&frame).is_err());
+    }
+
+    #[test]
+    fn replies_are_framed() {
+        let mut out = Vec::new();
+        Reply::Failure.write(&mut out);
+        Reply::Extensions(&["a"]).write(&mut out);
+        write_identities(&mut out, [(&b"k"[..], &b"c"[..])].into_iter());
+        let mut cursor = Cursor::new(&out);
+        assert_eq!(cursor.string(), Ok(&[FAILURE][..]));
+        assert_eq!(cursor.string(), Ok(&b"\x1d\0\0\0\x05query\0\0\0\x01a"[..]));
+        assert_eq!(cursor.string(), Ok(&b"\x0c\0\0\0\x01\0\0\0\x01k\0\0\0\x01c"[..]));
+        assert!(cursor.is_empty());
+    }
+}
