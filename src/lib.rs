@@ -2,3 +2,4 @@
 //! rooms use those below them (`docs/architecture.md`).
 
 pub mod ssh;
+pub mod config;

@@ -1,0 +1,245 @@
+//! What the user wrote, made trustworthy. Raw settings live in [`file`]; what stands here has been
+//! checked, and everything after it trusts the types.
+
+mod check;
+mod duration;
+mod file;
+mod first;
+pub mod places;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use duration::show as show_duration;
+pub use first::first;
+
+use crate::ssh::certificate::Options;
+
+/// A whole configuration, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// One environment each.
+    pub environments: Vec<Environment>,
+    /// Allowed, and yet worth a word: each names its place.
+    pub warnings: Vec<String>,
+}
+
+/// A named group of hosts with its key, its CA and what its certificates say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// `[A-Za-z0-9._-]{1,64}`, first a letter or digit.
+    pub name: String,
+    /// Never empty, each of the strict alphabet.
+    pub principals: Vec<String>,
+    /// From now to the end of a new certificate.
+    pub lifetime: Duration,
+    /// Where the session key comes from.
+    pub key: Key,
+    /// Patterns of the hosts that this environment is for. Checked, not used yet.
+    pub hosts: Vec<String>,
+    /// What sshd may allow.
+    pub extensions: Options,
+    /// What sshd must enforce.
+    pub critical_options: Options,
+    /// Template: `{user}`, `{host}`, `{environment}`, `{serial}`.
+    pub key_id: String,
+    /// Renew so long after issue, instead of when a third of the lifetime is left.
+    pub renew_at: Option<Duration>,
+    /// How long a listing may wait for a certificate that is on its way.
+    pub wait: Duration,
+    /// Who signs.
+    pub ca: Ca,
+}
+
+/// Where a session key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// Made when the agent starts, gone when it ends.
+    InMemory(KeyKind),
+    /// An unencrypted OpenSSH private key file.
+    File(PathBuf),
+}
+
+/// The kinds of key that evercert makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is named by its Display")]
+pub enum KeyKind {
+    Ed25519,
+    EcdsaP256,
+    EcdsaP384,
+    EcdsaP521,
+    Rsa3072,
+    Rsa4096,
+}
+
+impl KeyKind {
+    /// Every kind, the default first.
+    pub const ALL: [Self; 6] = [
+        Self::Ed25519,
+        Self::EcdsaP256,
+        Self::EcdsaP384,
+        Self::EcdsaP521,
+        Self::Rsa3072,
+        Self::Rsa4096,
+    ];
+
+    /// As the configuration spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "ed25519",
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::EcdsaP384 => "ecdsa-p384",
+            Self::EcdsaP521 => "ecdsa-p521",
+            Self::Rsa3072 => "rsa-3072",
+            Self::Rsa4096 => "rsa-4096",
+        }
+    }
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who signs an environment's certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ca {
+    /// A private key file on this machine.
+    File {
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
+impl Ca {
+    /// As the configuration spells it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+        }
+    }
+}
+
+/// Why a configuration cannot be used: one line that names the file and the place in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConfigError {
+    message: String,
+    /// The file does not exist at all.
+    pub missing: bool,
+}
+
+/// Reads and checks a configuration file. Relative paths in it are relative to its folder.
+///
+/// # Errors
+/// [`ConfigError`] with file, line, column and what was expected.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+        message: match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("configuration {} does not exist", path.display())
+            }
+            _ => format!("cannot read configuration {}: {error}", path.display()),
+        },
+        missing: error.kind() == std::io::ErrorKind::NotFound,
+    })?;
+    parse(&text, path)
+}
+
+/// Checks the text of a configuration that stands, or is going to stand, at `path`.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    file::read(text)
+        .and_then(|raw| check::check(raw, path.parent().unwrap_or(Path::new("."))))
+        .map_err(|problem| ConfigError { message: problem.place(text, path), missing: false })
+        .map(|(environments, warnings)| Config {
+            environments,
+            warnings: warnings.iter().map(|warning| warning.place(text, path)).collect(),
+        })
+}
+
+/// Something wrong at a place in the text.
+struct Problem {
+    message: String,
+    at: Option<usize>,
+}
+
+impl Problem {
+    /// `file:line:column: message`, counted from 1, columns in characters.
+    fn place(&self, text: &str, path: &Path) -> String {
+        let shown = path.display();
+        let Some(before) = self.at.and_then(|at| text.get(..at)) else {
+            return format!("{shown}: {}", self.message);
+        };
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!("{shown}:{line}:{column}: {}", self.message)
+    }
+}
+
+/// The known name that `wrong` was probably meant to be.
+fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// An address, or a network in CIDR notation without host bits, as sshd's source-address takes it.
+fn is_network(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return text.parse::<IpAddr>().is_ok();
+    };
+    let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u32>()) else {
+        return false;
+    };
+    match address {
+        IpAddr::V4(v4) => {
+            bits <= 32 && u32::from(v4) & u32::MAX.checked_shr(bits).unwrap_or(0) == 0
+        }
+        IpAddr::V6(v6) => {
+            bits <= 128 && u128::from(v6) & u128::MAX.checked_shr(bits).unwrap_or(0) == 0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_carry_no_host_bits() {
+        for (text, good) in [
+            ("192.0.2.1", true),
+            ("192.0.2.0/24", true),
+            ("0.0.0.0/0", true),
+            ("2001:db8::/32", true),
+            ("2001:db8::1/128", true),
+            ("192.0.2.1/24", false),
+            ("192.0.2.0/33", false),
+            ("2001:db8::1/32", false),
+            ("host", false),
+            ("", false),
+            ("192.0.2.0/", false),
+        ] {
+            assert_eq!(is_network(text), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbour_and_a_strange_one_does_not() {
+        let known = ["lifetime", "principals", "key"];
+        assert_eq!(nearest("lifetme", known), Some("lifetime"));
+        assert_eq!(nearest("pricipals", known), Some("principals"));
+        assert_eq!(nearest("colour", known), None);
+    }
+}
