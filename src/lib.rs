@@ -3,3 +3,6 @@
 
 pub mod ssh;
 pub mod config;
+pub mod destination;
+pub mod profile;
+pub mod status;
