@@ -6,3 +6,4 @@ pub mod config;
 pub mod destination;
 pub mod profile;
 pub mod status;
+pub mod signer;

@@ -1,0 +1,131 @@
+//! Private keys in OpenSSH's own file format: CA keys and session keys that live on disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
+use ssh_key::public::Ed25519PublicKey;
+use ssh_key::{LineEnding, PrivateKey};
+use zeroize::Zeroizing;
+
+use super::OpenError;
+use super::local::LocalKey;
+use crate::ssh::key::PublicKey;
+
+/// No key file comes near this size.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Reads an unencrypted private key that nobody else may read.
+///
+/// # Errors
+/// Each way a file can be unfit, by name and with the next command to type.
+pub fn open(path: &Path) -> Result<LocalKey, OpenError> {
+    let text = read(path)?;
+    let key = PrivateKey::from_openssh(&text[..]).map_err(|_| not_a_key(path))?;
+    if key.is_encrypted() {
+        return Err(OpenError {
+            message: format!("key file {} is protected by a passphrase", path.display()),
+            hint: Some(format!(
+                "make an unprotected copy: ssh-keygen -p -N '' -f {}",
+                path.display()
+            )),
+        });
+    }
+    LocalKey::from_pair(key.key_data()).map_err(|_| OpenError {
+        message: format!(
+            "key file {} holds no usable Ed25519, ECDSA or RSA (2048 to 8192 bits) key",
+            path.display()
+        ),
+        hint: None,
+    })
+}
+
+/// Makes an Ed25519 key pair in `path` (0600) and `path.pub`, both new, both on the disk before
+/// this returns.
+///
+/// # Errors
+/// When a file exists already or cannot be written; then nothing is left behind.
+pub fn create(path: &Path, comment: &str) -> std::io::Result<PublicKey> {
+    let mut seed = Zeroizing::new([0; 32]);
+    aws_lc_rs::rand::fill(&mut seed[..]).map_err(std::io::Error::other)?;
+    let pair = aws_lc_rs::signature::Ed25519KeyPair::from_seed_unchecked(&seed[..])
+        .map_err(std::io::Error::other)?;
+    let public = aws_lc_rs::signature::KeyPair::public_key(&pair).as_ref();
+    let public = Ed25519PublicKey(public.try_into().map_err(std::io::Error::other)?);
+    let private = Ed25519PrivateKey::from_bytes(&seed);
+    let pair = KeypairData::Ed25519(Ed25519Keypair { public, private });
+    let key = PrivateKey::new(pair, comment).map_err(std::io::Error::other)?;
+    let public = PublicKey::try_from(key.public_key().key_data()).map_err(std::io::Error::other)?;
+    let pem = key.to_openssh(LineEnding::LF).map_err(std::io::Error::other)?;
+
+    write_new(path, pem.as_bytes(), 0o600)?;
+    let line = format!("{}\n", public.to_line(comment));
+    if let Err(error) = write_new(&public_path(path), line.as_bytes(), 0o644) {
+        fs::remove_file(path)?;
+        return Err(error);
+    }
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(public)
+}
+
+/// Where the public half of a key file lies: its name and `.pub`.
+#[must_use]
+pub fn public_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}
+
+fn write_new(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(content).and_then(|()| file.sync_all()).inspect_err(|_| {
+        // Half a key is worse than none; that it cannot be removed is not the error to report.
+        let _ = fs::remove_file(path);
+    })
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| OpenError {
+        message: match error.kind() {
+            ErrorKind::NotFound => format!("key file {shown} does not exist"),
+            _ => format!("cannot read key file {shown}: {error}"),
+        },
+        hint: (error.kind() == ErrorKind::NotFound)
+            .then(|| format!("make one: ssh-keygen -t ed25519 -N '' -f {shown}")),
+    };
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(OpenError { message: format!("{shown} is not a file"), hint: None });
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(OpenError {
+            message: format!("key file {shown} is open to others (mode {mode:04o})"),
+            hint: Some(format!("close it: chmod 600 {shown}")),
+        });
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(not_a_key(path));
+    }
+    // Sized beforehand: a buffer that grows leaves its old bytes behind.
+    let capacity = usize::try_from(metadata.len()).unwrap_or_default() + 1;
+    let mut text = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(metadata.len()).read_to_end(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+fn not_a_key(path: &Path) -> OpenError {
+    OpenError {
+        message: format!("{} is not an OpenSSH private key file", path.display()),
+        hint: Some(format!(
+            "a file in another format is rewritten by: ssh-keygen -p -N '' -f {}",
+            path.display()
+        )),
+    }
+}
