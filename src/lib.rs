@@ -7,3 +7,5 @@ pub mod destination;
 pub mod profile;
 pub mod status;
 pub mod signer;
+pub mod ledger;
+pub mod issuer;
