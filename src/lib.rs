@@ -9,3 +9,4 @@ pub mod status;
 pub mod signer;
 pub mod ledger;
 pub mod issuer;
+pub mod agent;

@@ -1,0 +1,239 @@
+//! The running daemon. [`run`] starts its tasks and waits for the end; a caller brings sockets,
+//! settings and the wish to stop.
+
+mod clock;
+mod connection;
+mod control;
+mod environment;
+mod keyring;
+mod listener;
+mod reload;
+mod renewal;
+mod schedule;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::UnixListener;
+use tokio::sync::{Notify, watch};
+
+use crate::config::places::Places;
+use crate::profile::Requester;
+use crate::ssh::message::Request;
+use crate::status;
+use clock::Clocks;
+use connection::Connection;
+use keyring::{Keyring, List};
+
+pub use environment::Opened;
+pub use reload::{NotUsable, open};
+
+/// What the agent is told once, at its start.
+pub struct Facts {
+    /// Where its files are.
+    pub places: Places,
+    /// What `SSH_AUTH_SOCK` should be.
+    pub socket: PathBuf,
+    /// Who runs it.
+    pub requester: Requester,
+    /// The program's version.
+    pub version: &'static str,
+}
+
+/// The sockets that the agent serves.
+pub struct Sockets {
+    /// The agent protocol.
+    pub agent: UnixListener,
+    /// `status` and `renew`.
+    pub control: UnixListener,
+}
+
+/// What comes from outside while the agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// End, after what is being answered.
+    Stop,
+    /// Read the configuration again.
+    Reload,
+    /// Drop all keys.
+    Drop,
+}
+
+/// The state that all tasks share: a handle, locked for moments and never across an await.
+struct Agent {
+    facts: Facts,
+    started: SystemTime,
+    keyring: Mutex<Keyring>,
+    configured: Mutex<Configured>,
+    /// The renewal loop should look again.
+    due: Notify,
+    /// Counts ended renewals and everything else a waiting listing may be glad of.
+    settled: watch::Sender<u64>,
+}
+
+/// How the configuration in force came about.
+struct Configured {
+    loaded: SystemTime,
+    error: Option<String>,
+    warnings: Vec<String>,
+}
+
+/// Serves until [`Event::Stop`], then lets what is being answered end, for two seconds at most.
+///
+/// # Errors
+/// Only at the start, where the system refuses a timer.
+pub async fn run(
+    facts: Facts,
+    sockets: Sockets,
+    environments: Vec<Opened>,
+    mut events: impl AsyncFnMut() -> Event,
+) -> std::io::Result<()> {
+    let keyring = Keyring::new(environments, Clocks::read());
+    let agent = Arc::new(Agent {
+        facts,
+        started: SystemTime::now(),
+        keyring: Mutex::new(keyring),
+        configured: Mutex::new(Configured {
+            loaded: SystemTime::now(),
+            error: None,
+            warnings: Vec::new(),
+        }),
+        due: Notify::new(),
+        settled: watch::Sender::new(0),
+    });
+    let jumps = clock::JumpWatch::new()?;
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(renewal::run(Arc::clone(&agent), jumps));
+    tokio::spawn(control::serve(Arc::clone(&agent), sockets.control, stopping.clone()));
+    tokio::task::spawn_blocking({
+        let agent = Arc::clone(&agent);
+        move || agent.check_records()
+    });
+    let served = tokio::spawn(listener::serve(sockets.agent, stopping, {
+        let agent = Arc::clone(&agent);
+        move |stream, stopping| Connection::new(Arc::clone(&agent)).serve(stream, stopping)
+    }));
+    loop {
+        match events().await {
+            Event::Stop => break,
+            Event::Reload => agent.reload().await,
+            Event::Drop => {
+                tracing::info!("all keys dropped");
+                agent.keyring().remove_all();
+                agent.settle();
+            }
+        }
+    }
+    stop.send_replace(true);
+    // A panicked listener has nothing left to wait for.
+    let _ = served.await;
+    Ok(())
+}
+
+impl Agent {
+    /// A panic under the lock leaves whole values behind: every change is one assignment.
+    fn keyring(&self) -> MutexGuard<'_, Keyring> {
+        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn configured(&self) -> MutexGuard<'_, Configured> {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whoever waits that something ended.
+    fn settle(&self) {
+        self.settled.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// The list as one frame. Waits only where an environment has nothing to show and something on
+    /// its way, and then for its `wait` at most.
+    async fn list(&self) -> Arc<[u8]> {
+        let first = self.keyring().list(&Clocks::read());
+        let List::Wait(limit) = first else { return self.ready(first) };
+        let begun = Instant::now();
+        let mut settled = self.settled.subscribe();
+        loop {
+            self.due.notify_one();
+            let answer = self.keyring().list(&Clocks::read());
+            if let List::Ready(_) = answer {
+                return self.ready(answer);
+            }
+            let left = limit.saturating_sub(begun.elapsed());
+            if tokio::time::timeout(left, settled.changed()).await.is_err() {
+                return self.ready(answer);
+            }
+        }
+    }
+
+    fn ready(&self, answer: List) -> Arc<[u8]> {
+        match answer {
+            List::Ready(frame) => frame,
+            List::Wait(_) => self.keyring().list_now(&Clocks::read()),
+        }
+    }
+
+    /// Asks for renewals and waits until each has ended.
+    async fn renew(
+        &self,
+        names: &[String],
+        new_key: bool,
+    ) -> Result<Vec<status::Renewed>, status::Trouble> {
+        let mut settled = self.settled.subscribe();
+        let tickets = self.keyring().want(names, new_key)?;
+        self.due.notify_one();
+        let mut renewed = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            renewed.push(loop {
+                if let Some(outcome) = self.keyring().outcome(&ticket, &Clocks::read()) {
+                    break outcome;
+                }
+                // The sender lives as long as the agent.
+                let _ = settled.changed().await;
+            });
+        }
+        Ok(renewed)
+    }
+
+    fn snapshot(&self) -> status::Snapshot {
+        let environments = self.keyring().snapshot(&Clocks::read());
+        let configured = self.configured();
+        status::Snapshot {
+            version: self.facts.version.to_owned(),
+            agent: status::Agent {
+                pid: std::process::id(),
+                socket: self.facts.socket.clone(),
+                started: clock::shown(self.started),
+                locked: false,
+                memory: "wiped when dropped; not locked into memory".to_owned(),
+            },
+            config: status::Config {
+                path: self.facts.places.config.clone(),
+                loaded: clock::shown(configured.loaded),
+                error: configured.error.clone(),
+            },
+            environments,
+            warnings: configured.warnings.clone(),
+        }
+    }
+
+    /// Reads what was recorded before, once, and tells of damage.
+    fn check_records(&self) {
+        let issuers = self.keyring().issuers();
+        let mut warnings: Vec<String> =
+            issuers.iter().flat_map(|issuer| issuer.check_records()).collect();
+        warnings.dedup();
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        self.configured().warnings.extend(warnings);
+    }
+}
+
+/// How long a half-received request may stand still.
+const HALF_REQUEST: Duration = Duration::from_secs(30);
+
+/// Whether a request carries a private key, so that its bytes are wiped once it was answered.
+fn is_secret(request: &Request<'_>) -> bool {
+    matches!(request, Request::Add(_))
+}
