@@ -1,0 +1,160 @@
+//! `evercert agent`: configuration, lock, sockets, and then the daemon.
+
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::config::{load, not_usable};
+use super::runtime_directory::{self, Lock, bind};
+use super::{env, first_run, places};
+use crate::agent::{self, Event, Facts, Opened, Sockets};
+use crate::cli::{Agent, Shell};
+use crate::config::places::Places;
+use crate::profile::Requester;
+use crate::report::{self, Exit, Failure};
+
+pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
+    report::log();
+    let places = places(arguments.config.config.as_deref())?;
+    let given = systemd_socket()?;
+    let control = places.control_socket();
+    let socket = match (&given, &arguments.socket) {
+        (Some((_, path)), _) => path.clone(),
+        (None, Some(path)) => absolute(path)?,
+        (None, None) => places.agent_socket(),
+    };
+    runtime_directory::check_length(&socket)?;
+    runtime_directory::check_length(&control)?;
+
+    // A configuration that cannot be used leaves nothing behind.
+    let is_first_run = places.config_is_default && !places.config.exists();
+    let configured = if is_first_run { None } else { Some(read(&places)?) };
+
+    runtime_directory::prepare(&places.runtime)?;
+    let _lock = Lock::take(&places.lock())?;
+    let requester = requester()?;
+    let environments = match configured {
+        Some(environments) => environments,
+        None => {
+            first_run::set_up(&places, &requester.user)?;
+            read(&places)?
+        }
+    };
+    let (control, _bound_control) = bind(&control)?;
+    let (listener, _bound) = match given {
+        Some((listener, _)) => (listener, None),
+        None => bind(&socket).map(|(listener, bound)| (listener, Some(bound)))?,
+    };
+    let facts = Facts { places, socket, requester, version: env!("CARGO_PKG_VERSION") };
+    serve(facts, listener, control, environments)
+}
+
+fn read(places: &Places) -> Result<Vec<Opened>, Failure> {
+    let config = load(&places.config)?;
+    for warning in &config.warnings {
+        report::note(&format!("warning: {warning}"));
+    }
+    agent::open(&config, &places.ledger).map_err(|error| not_usable(&places.config, error))
+}
+
+/// One thread for all connections; slow signatures and disk go to others, which end when idle.
+fn serve(
+    facts: Facts,
+    listener: UnixListener,
+    control: UnixListener,
+    environments: Vec<Opened>,
+) -> Result<Exit, Failure> {
+    let cannot = |error: std::io::Error| Failure::new(format!("cannot start: {error}"));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    runtime
+        .block_on(async {
+            let sockets = Sockets {
+                agent: tokio::net::UnixListener::from_std(listener)?,
+                control: tokio::net::UnixListener::from_std(control)?,
+            };
+            let mut signals = Signals::new()?;
+            report::print(&env::export(&facts.socket, Shell::Sh));
+            tell_systemd(NotifyState::Ready);
+            agent::run(facts, sockets, environments, async || signals.next().await).await
+        })
+        .map_err(cannot)?;
+    // What still runs on another thread is not waited for.
+    runtime.shutdown_background();
+    Ok(Exit::Done)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        let event = tokio::select! {
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.hangup.recv() => Event::Reload,
+            _ = self.user.recv() => Event::Drop,
+        };
+        if event == Event::Stop {
+            tell_systemd(NotifyState::Stopping);
+        }
+        event
+    }
+}
+
+/// Nobody listens unless systemd started us; a manager that cannot be told is no reason to stop.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("cannot tell the service manager: {error}");
+    }
+}
+
+/// The listening socket that systemd passed on, and its path.
+fn systemd_socket() -> Result<Option<(UnixListener, PathBuf)>, Failure> {
+    let cannot = |why: &str| Failure::new(format!("the service manager's socket {why}"));
+    let mut passed = ListenFd::from_env();
+    if passed.len() == 0 {
+        return Ok(None);
+    }
+    let listener = passed
+        .take_unix_listener(0)
+        .map_err(|error| cannot(&format!("is not a Unix socket: {error}")))?
+        .ok_or_else(|| cannot("is missing"))?;
+    listener.set_nonblocking(true).map_err(|error| cannot(&format!("is unusable: {error}")))?;
+    let address =
+        listener.local_addr().map_err(|error| cannot(&format!("has no address: {error}")))?;
+    let path = address.as_pathname().ok_or_else(|| cannot("has no path"))?;
+    Ok(Some((listener, path.to_owned())))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::new(format!("socket path {}: {error}", path.display())))
+}
+
+fn requester() -> Result<Requester, Failure> {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .ok()
+        .flatten()
+        .map(|user| user.name)
+        .or_else(|| std::env::var("USER").ok())
+        .ok_or_else(|| Failure::new("you have no login name").hint("set USER"))?;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(Requester { user, host })
+}

@@ -1,0 +1,68 @@
+//! Asks the running agent, over its control socket.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::places;
+use crate::report::{Exit, Failure};
+use crate::status::{Answer, MAX_LINE, Question, Snapshot};
+
+/// A renewal ends sooner, well or not.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Puts one question.
+///
+/// # Errors
+/// [`Exit::NotRunning`] where nobody listens; otherwise what the agent refused, or how the
+/// conversation broke off.
+pub(super) fn ask(question: &Question) -> Result<Answer, Failure> {
+    let socket = places(None)?.control_socket();
+    let answer = match UnixStream::connect(&socket) {
+        Err(error) if not_running(error.kind()) => {
+            let message = format!("no agent is running (nobody listens on {})", socket.display());
+            let failure = Failure::new(message).hint("start one: evercert agent");
+            return Err(Failure { exit: Exit::NotRunning, ..failure });
+        }
+        connected => connected.and_then(|stream| converse(stream, question)),
+    };
+    match answer {
+        Ok(Answer::Refused(trouble)) => {
+            Err(Failure { hint: trouble.hint, ..Failure::new(trouble.message) })
+        }
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(unintelligible(&socket, &error)),
+    }
+}
+
+/// Asks how everything is.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn snapshot() -> Result<Snapshot, Failure> {
+    match ask(&Question::Status)? {
+        Answer::Status(snapshot) => Ok(*snapshot),
+        _ => Err(Failure::new("the agent answered another question")),
+    }
+}
+
+fn not_running(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+fn converse(mut stream: UnixStream, question: &Question) -> std::io::Result<Answer> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(question)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = Vec::new();
+    BufReader::new(stream.take(MAX_LINE)).read_until(b'\n', &mut answer)?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+fn unintelligible(socket: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("no answer from the agent on {}: {error}", socket.display()))
+        .hint("if it is of another version, restart it")
+}

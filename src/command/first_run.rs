@@ -1,0 +1,84 @@
+//! What `evercert agent` does where nobody configured anything: a CA, a configuration, and a word
+//! on how a server comes to trust it.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::ca::authorized_keys;
+use crate::config;
+use crate::config::places::Places;
+use crate::report::{self, Failure};
+use crate::signer::{self, Signer, file};
+use crate::ssh::certificate::is_principal;
+use crate::ssh::key::PublicKey;
+
+/// The one environment of a first run.
+const ENVIRONMENT: &str = "local";
+
+/// Makes what is missing. A CA key that is there already is kept.
+pub(super) fn set_up(places: &Places, user: &str) -> Result<(), Failure> {
+    if !is_principal(user) {
+        return Err(Failure::new(format!("your login name {user:?} cannot be a principal")).hint(
+            format!("write {} yourself; see evercert agent --help", places.config.display()),
+        ));
+    }
+    let ca = ca_key(&places.first_ca)?;
+    let text = config::first(user, &places.first_ca);
+    make_parent(&places.config)?;
+    write_whole(&places.config, &text).map_err(|error| {
+        Failure::new(format!("cannot write {}: {error}", places.config.display()))
+    })?;
+    report::note(&format!("wrote the configuration {}", places.config.display()));
+    report::note("a server lets you in with this line in ~/.ssh/authorized_keys:");
+    report::line_to_copy(&authorized_keys(&ca, ENVIRONMENT));
+    report::note(&format!(
+        "or trusts this CA for every account, with {} copied there and named in sshd_config: \
+         TrustedUserCAKeys FILE",
+        file::public_path(&places.first_ca).display()
+    ));
+    Ok(())
+}
+
+fn ca_key(path: &Path) -> Result<PublicKey, Failure> {
+    if path.exists() {
+        let known = file::open(path).map_err(|signer::OpenError { message, hint }| Failure {
+            hint,
+            ..Failure::new(message)
+        })?;
+        report::note(&format!("kept the CA key {}", path.display()));
+        return Ok(known.public_key().clone());
+    }
+    make_parent(path)?;
+    let made = file::create(path, &format!("evercert-ca-{ENVIRONMENT}")).map_err(|error| {
+        Failure::new(format!("cannot make the CA key {}: {error}", path.display()))
+    })?;
+    report::note(&format!("made the CA key {}", path.display()));
+    Ok(made)
+}
+
+fn make_parent(path: &Path) -> Result<(), Failure> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| Failure::new(format!("cannot make {}: {error}", folder.display())))
+}
+
+/// All of the file or nothing, and never over one that is there.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let draft = path.with_extension("toml.new");
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::hard_link(&draft, path));
+    // A draft left behind is overwritten by the next attempt.
+    let _ = fs::remove_file(&draft);
+    written
+}

@@ -1,0 +1,107 @@
+//! How we speak. What was asked for goes to stdout; everything else, for people, to stderr: lower
+//! case, no full stop, the name of the thing, and in a `hint:` the next command to type. Only this
+//! file prints.
+#![allow(clippy::print_stderr, reason = "this is where we print")]
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+
+/// How a verb ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Done = 0,
+    /// It failed, or something needs a look.
+    Failed = 1,
+    /// No agent runs.
+    NotRunning = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A verb that failed: what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed, on which named thing.
+    pub message: String,
+    /// The next command to type.
+    pub hint: Option<String>,
+    /// What the shell is told.
+    pub exit: Exit,
+}
+
+impl Failure {
+    /// A failure that says no more than this.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, exit: Exit::Failed }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Tells people, on stderr, why a verb failed.
+pub fn failure(failure: &Failure) {
+    error(&failure.message, failure.hint.as_deref());
+}
+
+/// Tells people, on stderr, what went wrong and what to do.
+pub fn error(message: &str, hint: Option<&str>) {
+    eprintln!("evercert: error: {message}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// Tells people something, on stderr.
+pub fn note(message: &str) {
+    eprintln!("evercert: {message}");
+}
+
+/// Gives people a line to copy, on stderr.
+pub fn line_to_copy(line: &str) {
+    eprintln!("\n    {line}\n");
+}
+
+/// Prints what was asked for, on stdout. A reader that left is no error.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Whether stdout is somebody's terminal that wants colours.
+#[must_use]
+pub fn colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+}
+
+/// Sends the daemon's log to stderr, as `EVERCERT_LOG` filters it: a level, or `target=level`
+/// pairs with commas between.
+pub fn log() {
+    let usual = Targets::new().with_target("evercert", Level::INFO).with_default(Level::WARN);
+    let filter = match std::env::var("EVERCERT_LOG") {
+        Ok(wanted) if !wanted.is_empty() => wanted.parse().unwrap_or_else(|error| {
+            note(&format!("EVERCERT_LOG {wanted:?} is not understood: {error}"));
+            usual
+        }),
+        _ => usual,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    tracing_subscriber::registry().with(lines).with(filter).init();
+}
