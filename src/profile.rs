@@ -137,3 +137,91 @@ pub fn accept(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, KeyKind};
+    use crate::signer::Signer;
+    use crate::signer::local::{LocalKey, generate};
+    use crate::ssh::certificate::{Draft, join};
+    use crate::ssh::signature::SignatureAlgorithm;
+    use std::path::Path;
+
+    const NOW: u64 = 1_000_000;
+
+    fn environment() -> Environment {
+        let text = "[environments.prod]\nprincipals = [\"deploy\", \"root\"]\nlifetime = \"1h\"\n\
+                    force_command = \"/bin/true\"\nextensions = [\"permit-pty\"]\n\
+                    key_id = \"{user}@{host}/{environment}#{serial}\"\n\
+                    [environments.prod.ca]\nkind = \"file\"\npath = \"ca\"\n";
+        config::parse(text, Path::new("/c.toml")).unwrap().environments.remove(0)
+    }
+
+    fn requested(key: &LocalKey) -> CertificateRequest {
+        let requester = Requester { user: "me".to_owned(), host: "here".to_owned() };
+        request(&environment(), key.public_key().clone(), &requester)
+    }
+
+    fn draft<'a>(request: &'a CertificateRequest, ca: &'a LocalKey) -> Draft<'a> {
+        Draft {
+            nonce: [0; 32],
+            subject: &request.public_key,
+            serial: 1,
+            key_id: "me@here/prod",
+            principals: &request.principals,
+            valid_after: NOW - 300,
+            valid_before: NOW + 3600,
+            critical_options: &request.critical_options,
+            extensions: &request.extensions,
+            ca: ca.public_key(),
+        }
+    }
+
+    async fn signed(draft: &Draft<'_>, signer: &LocalKey) -> Certificate {
+        let body = draft.to_be_signed().unwrap();
+        let signature = signer.sign(&body, SignatureAlgorithm::Ed25519).await.unwrap();
+        join(body, &signature).unwrap()
+    }
+
+    #[test]
+    fn a_request_says_what_the_environment_says() {
+        let key = generate(KeyKind::Ed25519).unwrap();
+        let request = requested(&key);
+        assert_eq!(request.key_id, "me@here/prod#{serial}");
+        assert_eq!(request.principals, ["deploy", "root"]);
+        assert_eq!(request.critical_options.len(), 1);
+        assert_eq!(request.extensions.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_served_only_as_it_was_asked_for() {
+        let make = || generate(KeyKind::Ed25519).unwrap();
+        let (key, other, ca, stranger) = (make(), make(), make(), make());
+        let request = requested(&key);
+        let fit = draft(&request, &ca);
+        let judge = async |draft: Draft<'_>, signer: &LocalKey| {
+            accept(&signed(&draft, signer).await, &request, ca.public_key(), NOW)
+        };
+        assert_eq!(judge(fit.clone(), &ca).await, Ok(()));
+        let fewer = ["root".to_owned()];
+        assert_eq!(judge(Draft { principals: &fewer, ..fit.clone() }, &ca).await, Ok(()));
+
+        let more = ["root".to_owned(), "admin".to_owned()];
+        let none = Options::new();
+        for (draft, error) in [
+            (Draft { subject: other.public_key(), ..fit.clone() }, Unacceptable::Key),
+            (Draft { principals: &more, ..fit.clone() }, Unacceptable::Principals),
+            (Draft { critical_options: &none, ..fit.clone() }, Unacceptable::Options),
+            (Draft { extensions: &none, ..fit.clone() }, Unacceptable::Options),
+            (Draft { valid_after: NOW + 1, ..fit.clone() }, Unacceptable::Window),
+            (Draft { valid_before: NOW, ..fit.clone() }, Unacceptable::Window),
+            (Draft { valid_before: NOW + 3661, ..fit.clone() }, Unacceptable::Window),
+        ] {
+            assert_eq!(judge(draft, &ca).await, Err(error));
+        }
+        assert_eq!(judge(fit.clone(), &stranger).await, Err(Unacceptable::Signature));
+        let foreign = judge(Draft { ca: stranger.public_key(), ..fit }, &stranger).await;
+        assert!(matches!(foreign, Err(Unacceptable::Ca { .. })));
+    }
+}

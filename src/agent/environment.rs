@@ -84,7 +84,8 @@ impl Environment {
     }
 
     /// Carries over what a new configuration left unchanged: with the same settings and CA
-    /// everything, with others the session key alone, where it is still asked for.
+    /// everything, with others the session key alone, where it is still asked for. What rests goes
+    /// on resting.
     pub(super) fn take_over(&mut self, old: Self) {
         self.attempts = old.attempts;
         let same_file_key = match (&self.key, &old.key) {
@@ -94,6 +95,9 @@ impl Environment {
         if self.settings == old.settings && self.issuer.ca() == old.issuer.ca() && same_file_key {
             let issuer = Arc::clone(&self.issuer);
             *self = Self { issuer, ..old };
+        } else if old.schedule.paused {
+            self.key = None;
+            self.schedule.paused = true;
         } else if self.settings.key == old.settings.key && same_file_key {
             self.key = old.key;
         }

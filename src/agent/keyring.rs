@@ -392,3 +392,208 @@ fn chance() -> f64 {
     }
     f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{KeyKind, parse};
+    use crate::profile::CertificateRequest;
+    use crate::signer::local::generate;
+    use crate::ssh::certificate::{Draft, Options, join};
+    use crate::ssh::key::PublicKey;
+    use crate::ssh::signature::SignatureAlgorithm;
+    use crate::ssh::wire::{Cursor, Put};
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    /// A CA that is never asked: these tests hand in its certificates themselves.
+    struct Idle(Arc<dyn Signer>);
+
+    #[async_trait::async_trait]
+    impl Issuer for Idle {
+        fn ca(&self) -> &PublicKey {
+            self.0.public_key()
+        }
+        async fn issue(&self, _: &CertificateRequest) -> Result<Certificate, IssueError> {
+            Err(lost(&"never"))
+        }
+        fn check_records(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn key() -> Arc<dyn Signer> {
+        Arc::new(generate(KeyKind::Ed25519).unwrap())
+    }
+
+    fn opened(ca: &Arc<dyn Signer>, text: &str) -> Vec<Opened> {
+        let config = parse(text, Path::new("/c.toml")).unwrap();
+        let open = |settings| Opened {
+            settings: Arc::new(settings),
+            issuer: Arc::new(Idle(Arc::clone(ca))),
+            key: None,
+        };
+        config.environments.into_iter().map(open).collect()
+    }
+
+    fn settings(name: &str, more: &str) -> String {
+        format!(
+            "[environments.{name}]\nprincipals = [\"me\"]\n{more}\n\
+             [environments.{name}.ca]\nkind = \"file\"\npath = \"ca\"\n"
+        )
+    }
+
+    async fn certificate(ca: &Arc<dyn Signer>, key: &PublicKey, at: u64) -> Arc<Certificate> {
+        let (principals, none) = (["me".to_owned()], Options::new());
+        let draft = Draft {
+            nonce: [0; 32],
+            subject: key,
+            serial: at,
+            key_id: "id",
+            principals: &principals,
+            valid_after: at - 300,
+            valid_before: at + 3600,
+            critical_options: &none,
+            extensions: &none,
+            ca: ca.public_key(),
+        };
+        let body = draft.to_be_signed().unwrap();
+        let signature = ca.sign(&body, SignatureAlgorithm::Ed25519).await.unwrap();
+        Arc::new(join(body, &signature).unwrap())
+    }
+
+    fn at(seconds: u64) -> Clocks {
+        let time = Duration::from_secs(seconds);
+        Clocks { wall: SystemTime::UNIX_EPOCH + time, boot: time, awake: time }
+    }
+
+    fn blobs(list: List) -> Vec<Vec<u8>> {
+        let List::Ready(frame) = list else { panic!("the list waits") };
+        let mut cursor = Cursor::new(&frame[5..]);
+        (0..cursor.u32().unwrap())
+            .map(|_| (cursor.string().unwrap().to_vec(), cursor.string().unwrap()).0)
+            .collect()
+    }
+
+    const START: u64 = 1_000_000;
+
+    /// A keyring with one environment and its first certificate, issued at START.
+    async fn served() -> (Keyring, Arc<dyn Signer>, Arc<dyn Signer>, Arc<Certificate>) {
+        let (ca, key) = (key(), key());
+        let mut keyring = Keyring::new(opened(&ca, &settings("one", "")), at(START));
+        let first = certificate(&ca, key.public_key(), START).await;
+        let (jobs, _) = keyring.take_due(&at(START));
+        assert!(keyring.finish(&jobs[0], Ok((Arc::clone(&key), Arc::clone(&first))), &at(START)));
+        (keyring, ca, key, first)
+    }
+
+    #[tokio::test]
+    async fn an_expired_certificate_is_not_served_and_never_comes_back() {
+        let (mut keyring, _, key, first) = served().await;
+        let both = vec![first.blob().to_vec(), key.public_key().blob().to_vec()];
+        assert_eq!(blobs(keyring.list(&at(START + 1))), both);
+        assert!(keyring.find(first.blob(), &at(START + 3599)).is_some());
+        assert!(keyring.find(first.blob(), &at(START + 3600)).is_none(), "judged by the clock");
+
+        let bare = vec![key.public_key().blob().to_vec()];
+        let listed = |frame| blobs(List::Ready(frame));
+        assert!(matches!(keyring.list(&at(START + 3600)), List::Wait(_)));
+        assert_eq!(listed(keyring.list_now(&at(START + 3600))), bare);
+        assert_eq!(listed(keyring.list_now(&at(START + 3500))), bare, "the clock stepped back");
+        assert!(keyring.find(first.blob(), &at(START + 3500)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_certificate_not_yet_valid_is_not_served() {
+        let (mut keyring, _, _, first) = served().await;
+        let early = at(START - 301);
+        assert!(keyring.find(first.blob(), &early).is_none());
+        assert!(matches!(keyring.list(&early), List::Wait(_)), "a new one is asked for");
+        assert!(keyring.find(first.blob(), &at(START + 5)).is_some(), "it was not dropped");
+    }
+
+    #[tokio::test]
+    async fn the_certificate_before_signs_for_ten_minutes() {
+        let (mut keyring, ca, key, first) = served().await;
+        keyring.want(&[], false).unwrap();
+        let (jobs, _) = keyring.take_due(&at(START + 100));
+        let second = certificate(&ca, key.public_key(), START + 100).await;
+        keyring.finish(&jobs[0], Ok((key, Arc::clone(&second))), &at(START + 100));
+        assert_eq!(blobs(keyring.list(&at(START + 101)))[0], second.blob());
+        assert!(keyring.find(first.blob(), &at(START + 699)).is_some());
+        assert!(keyring.find(first.blob(), &at(START + 700)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_renewal_that_ends_after_its_keys_were_dropped_does_not_count() {
+        let (mut keyring, ca, key, _) = served().await;
+        let ticket = keyring.want(&[], false).unwrap().remove(0);
+        let (jobs, _) = keyring.take_due(&at(START + 1));
+        keyring.remove_all();
+        let late = certificate(&ca, key.public_key(), START + 1).await;
+        assert!(!keyring.finish(&jobs[0], Ok((key, late)), &at(START + 2)));
+        assert!(blobs(keyring.list(&at(START + 2))).is_empty());
+        assert!(keyring.outcome(&ticket, &at(START + 2)).unwrap().outcome.is_err());
+        let (jobs, next) = keyring.take_due(&at(START + 9999));
+        assert!(jobs.is_empty() && next.is_none(), "it rests until somebody asks");
+        keyring.want(&["one".to_owned()], false).unwrap();
+        assert_eq!(keyring.take_due(&at(START + 9999)).0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_failed_renewal_keeps_the_valid_certificate_and_says_why() {
+        let (mut keyring, _, _, first) = served().await;
+        keyring.want(&[], false).unwrap();
+        let (jobs, _) = keyring.take_due(&at(START + 1));
+        keyring.finish(&jobs[0], Err(lost(&"no disk")), &at(START + 1));
+        let List::Ready(frame) = keyring.list(&at(START + 1)) else {
+            panic!("nothing to wait for")
+        };
+        let text = String::from_utf8_lossy(&frame).into_owned();
+        assert!(text.contains("one: the renewal broke off: no disk; run evercert renew one"));
+        assert!(keyring.find(first.blob(), &at(START + 1)).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_new_configuration_keeps_what_did_not_change() {
+        let (mut keyring, ca, key, first) = served().await;
+        keyring.apply(opened(&ca, &(settings("two", "") + &settings("one", ""))));
+        assert!(keyring.find(first.blob(), &at(START + 1)).is_some());
+        keyring.apply(opened(&ca, &settings("one", "lifetime = \"2h\"")));
+        assert!(keyring.find(first.blob(), &at(START + 1)).is_none());
+        assert!(keyring.find(key.public_key().blob(), &at(START + 1)).is_some());
+        keyring.apply(opened(&ca, &settings("one", "key = \"ecdsa-p256\"")));
+        assert!(keyring.find(key.public_key().blob(), &at(START + 1)).is_none());
+        keyring.apply(Vec::new());
+        assert!(blobs(keyring.list(&at(START + 1))).is_empty());
+    }
+
+    #[tokio::test]
+    async fn dropped_keys_stay_dropped_when_the_configuration_is_read_again() {
+        let (mut keyring, ca, _, _) = served().await;
+        keyring.remove_all();
+        for more in ["", "lifetime = \"2h\""] {
+            keyring.apply(opened(&ca, &settings("one", more)));
+            assert!(keyring.take_due(&at(START + 1)).0.is_empty());
+        }
+    }
+
+    #[test]
+    fn added_keys_are_replaced_in_place_and_bounded() {
+        let mut keyring = Keyring::new(Vec::new(), at(START));
+        let add = |comment: &str| Added {
+            signer: key(),
+            certificate: None,
+            comment: comment.as_bytes().to_vec(),
+        };
+        for blob in ["a", "b", "a"] {
+            keyring.add(blob.into(), add("")).unwrap();
+        }
+        assert_eq!(blobs(keyring.list(&at(START))), [b"a", b"b"]);
+        let mut long = Vec::new();
+        long.put_string(&vec![0; MAX_LIST]);
+        assert_eq!(keyring.add(long, add("")), Err(Full));
+        assert!(keyring.remove(b"a", &at(START)) && !keyring.remove(b"a", &at(START)));
+        assert_eq!(blobs(keyring.list(&at(START))), [b"b"]);
+    }
+}
