@@ -12,8 +12,9 @@ use super::clock::Clocks;
 use super::keyring::Added;
 use super::{Agent, HALF_REQUEST, is_secret};
 use crate::destination::Bindings;
+use crate::signer::Signer;
 use crate::signer::local::LocalKey;
-use crate::ssh::message::{AddedKey, Addition, MAX_MESSAGE, Reply, Request, SESSION_BIND};
+use crate::ssh::message::{Addition, MAX_MESSAGE, Reply, Request, SESSION_BIND};
 use crate::ssh::signature::SignatureAlgorithm;
 
 /// Replies are sent when so many bytes wait; nothing more is read until they are taken.
@@ -117,17 +118,17 @@ impl Connection {
         }
     }
 
-    fn add(&self, Addition { key, comment }: Addition) -> Reply {
-        let Ok(held) = LocalKey::from_added(&key) else {
+    fn add(&self, addition: Addition<'_>) -> Reply {
+        let Addition { key, certificate, comment } = addition;
+        let Ok(held) = LocalKey::from_private(&key) else {
             tracing::info!("refused to add a key: its halves do not fit, or it is out of bounds");
             return Reply::Failure;
         };
-        let signer: Arc<dyn crate::signer::Signer> = Arc::new(held);
-        let (blob, certificate) = match key {
-            AddedKey::Plain(_) => (signer.public_key().blob().to_vec(), None),
-            AddedKey::Certified(certificate, _) => (certificate.blob().to_vec(), Some(certificate)),
+        let blob = match &certificate {
+            Some(certificate) => certificate.blob().to_vec(),
+            None => held.public_key().blob().to_vec(),
         };
-        let added = Added { signer, certificate, comment };
+        let added = Added { signer: Arc::new(held), certificate, comment: comment.to_vec() };
         match self.agent.keyring().add(blob, added) {
             Ok(()) => Reply::Success,
             Err(full) => {

@@ -277,6 +277,15 @@ impl Keyring {
         (jobs, next)
     }
 
+    /// Keeps a key that was made for an environment that had none, whether or not a certificate
+    /// for it comes.
+    pub(super) fn adopt(&mut self, job: &Job, key: &Arc<dyn Signer>) {
+        if let Some(environment) = self.environments.iter_mut().find(|one| one.epoch == job.epoch) {
+            environment.key.get_or_insert_with(|| Arc::clone(key));
+            self.listing = None;
+        }
+    }
+
     /// Takes a renewal's result, unless the environment changed meanwhile. True when it counts.
     pub(super) fn finish(&mut self, job: &Job, done: Done, now: &Clocks) -> bool {
         let same = |one: &&mut Environment| one.epoch == job.epoch;

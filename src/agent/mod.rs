@@ -12,7 +12,7 @@ mod renewal;
 mod schedule;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::UnixListener;
@@ -28,6 +28,14 @@ use keyring::{Keyring, List};
 
 pub use environment::Opened;
 pub use reload::{NotUsable, open};
+
+/// A configuration with everything in it opened.
+pub struct Loaded {
+    /// In the order of the file.
+    pub environments: Vec<Opened>,
+    /// Allowed, and yet worth a word.
+    pub warnings: Vec<String>,
+}
 
 /// What the agent is told once, at its start.
 pub struct Facts {
@@ -66,6 +74,8 @@ struct Agent {
     started: SystemTime,
     keyring: Mutex<Keyring>,
     configured: Mutex<Configured>,
+    /// What is wrong with records of the past, once they were read.
+    damage: OnceLock<Vec<String>>,
     /// The renewal loop should look again.
     due: Notify,
     /// Counts ended renewals and everything else a waiting listing may be glad of.
@@ -79,6 +89,12 @@ struct Configured {
     warnings: Vec<String>,
 }
 
+impl Configured {
+    fn now(warnings: Vec<String>) -> Self {
+        Self { loaded: SystemTime::now(), error: None, warnings }
+    }
+}
+
 /// Serves until [`Event::Stop`], then lets what is being answered end, for two seconds at most.
 ///
 /// # Errors
@@ -86,19 +102,16 @@ struct Configured {
 pub async fn run(
     facts: Facts,
     sockets: Sockets,
-    environments: Vec<Opened>,
+    loaded: Loaded,
     mut events: impl AsyncFnMut() -> Event,
 ) -> std::io::Result<()> {
-    let keyring = Keyring::new(environments, Clocks::read());
+    let keyring = Keyring::new(loaded.environments, Clocks::read());
     let agent = Arc::new(Agent {
         facts,
         started: SystemTime::now(),
         keyring: Mutex::new(keyring),
-        configured: Mutex::new(Configured {
-            loaded: SystemTime::now(),
-            error: None,
-            warnings: Vec::new(),
-        }),
+        configured: Mutex::new(Configured::now(loaded.warnings)),
+        damage: OnceLock::new(),
         due: Notify::new(),
         settled: watch::Sender::new(0),
     });
@@ -213,20 +226,26 @@ impl Agent {
                 error: configured.error.clone(),
             },
             environments,
-            warnings: configured.warnings.clone(),
+            warnings: configured
+                .warnings
+                .iter()
+                .chain(self.damage.get().into_iter().flatten())
+                .cloned()
+                .collect(),
         }
     }
 
     /// Reads what was recorded before, once, and tells of damage.
     fn check_records(&self) {
         let issuers = self.keyring().issuers();
-        let mut warnings: Vec<String> =
+        let mut damage: Vec<String> =
             issuers.iter().flat_map(|issuer| issuer.check_records()).collect();
-        warnings.dedup();
-        for warning in &warnings {
+        damage.sort();
+        damage.dedup();
+        for warning in &damage {
             tracing::warn!("{warning}");
         }
-        self.configured().warnings.extend(warnings);
+        self.damage.get_or_init(|| damage);
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use super::{Agent, Opened};
+use super::{Agent, Configured, Loaded, Opened};
 use crate::config::{self, Config, Environment, Key};
 use crate::issuer;
 use crate::signer::{self, OpenError, Signer};
@@ -23,30 +22,30 @@ pub struct NotUsable {
 ///
 /// # Errors
 /// The first key or CA that cannot be used. Nothing is kept then.
-pub fn open(config: &Config, ledger: &Path) -> Result<Vec<Opened>, NotUsable> {
-    let opened: Vec<Opened> = config
+pub fn open(config: Config, ledger: &Path) -> Result<Loaded, NotUsable> {
+    let environments: Vec<Opened> = config
         .environments
-        .iter()
+        .into_iter()
         .map(|environment| open_one(environment, ledger))
         .collect::<Result<_, _>>()?;
-    for one in &opened {
-        let Some(key) = &one.key else { continue };
-        if let Some(ca) = opened.iter().find(|other| other.issuer.ca() == key.public_key()) {
+    for one in &environments {
+        let (Some(key), Key::File(path)) = (&one.key, &one.settings.key) else { continue };
+        if let Some(ca) = environments.iter().find(|other| other.issuer.ca() == key.public_key()) {
             return Err(NotUsable {
                 environment: one.settings.name.clone(),
                 problem: format!(
                     "its key {} is the CA key of environment {}",
-                    key.public_key().fingerprint(),
+                    path.display(),
                     ca.settings.name
                 ),
                 hint: Some("a CA key signs nothing but certificates: use another key".to_owned()),
             });
         }
     }
-    Ok(opened)
+    Ok(Loaded { environments, warnings: config.warnings })
 }
 
-fn open_one(environment: &Environment, ledger: &Path) -> Result<Opened, NotUsable> {
+fn open_one(environment: Environment, ledger: &Path) -> Result<Opened, NotUsable> {
     let not_usable = |error: OpenError| NotUsable {
         environment: environment.name.clone(),
         problem: error.message,
@@ -56,11 +55,8 @@ fn open_one(environment: &Environment, ledger: &Path) -> Result<Opened, NotUsabl
         Key::File(_) => Some(signer::session_key(&environment.key).map_err(not_usable)?),
         Key::InMemory(_) => None,
     };
-    Ok(Opened {
-        settings: Arc::new(environment.clone()),
-        issuer: issuer::open(environment, ledger).map_err(not_usable)?,
-        key,
-    })
+    let issuer = issuer::open(&environment, ledger).map_err(not_usable)?;
+    Ok(Opened { settings: Arc::new(environment), issuer, key })
 }
 
 impl Agent {
@@ -69,20 +65,17 @@ impl Agent {
         let places = self.facts.places.clone();
         let read = tokio::task::spawn_blocking(move || {
             let config = config::load(&places.config).map_err(|error| error.to_string())?;
-            let opened = open(&config, &places.ledger)
-                .map_err(|error| format!("{}: {error}", places.config.display()))?;
-            Ok::<_, String>((config.warnings, opened))
+            open(config, &places.ledger)
+                .map_err(|error| format!("{}: {error}", places.config.display()))
         });
         match read.await.unwrap_or_else(|panic| Err(panic.to_string())) {
-            Ok((warnings, opened)) => {
+            Ok(loaded) => {
                 tracing::info!("configuration {} in force", self.facts.places.config.display());
-                for warning in &warnings {
+                for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
                 }
-                self.keyring().apply(opened);
-                let mut configured = self.configured();
-                configured.loaded = SystemTime::now();
-                configured.error = None;
+                self.keyring().apply(loaded.environments);
+                *self.configured() = Configured::now(loaded.warnings);
             }
             Err(error) => {
                 tracing::warn!("configuration refused, the old one stays in force: {error}");

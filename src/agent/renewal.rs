@@ -70,7 +70,11 @@ async fn renew(agent: Arc<Agent>, job: Job) {
 async fn issue(agent: Arc<Agent>, job: Arc<Job>) -> Done {
     let key = match &job.key {
         Some(key) => Arc::clone(key),
-        None => make_key(&job).await?,
+        None => {
+            let made = make_key(&job).await?;
+            agent.keyring().adopt(&job, &made);
+            made
+        }
     };
     let request = profile::request(&job.settings, key.public_key().clone(), &agent.facts.requester);
     let certificate = job.issuer.issue(&request).await?;

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::{load, not_usable};
 use super::runtime_directory::{self, Lock, bind};
 use super::{env, first_run, places};
-use crate::agent::{self, Event, Facts, Opened, Sockets};
+use crate::agent::{self, Event, Facts, Loaded, Sockets};
 use crate::cli::{Agent, Shell};
 use crate::config::places::Places;
 use crate::profile::Requester;
@@ -36,8 +36,8 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
     runtime_directory::prepare(&places.runtime)?;
     let _lock = Lock::take(&places.lock())?;
     let requester = requester()?;
-    let environments = match configured {
-        Some(environments) => environments,
+    let loaded = match configured {
+        Some(loaded) => loaded,
         None => {
             first_run::set_up(&places, &requester.user)?;
             read(&places)?
@@ -49,15 +49,17 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
         None => bind(&socket).map(|(listener, bound)| (listener, Some(bound)))?,
     };
     let facts = Facts { places, socket, requester, version: env!("CARGO_PKG_VERSION") };
-    serve(facts, listener, control, environments)
+    serve(facts, listener, control, loaded)
 }
 
-fn read(places: &Places) -> Result<Vec<Opened>, Failure> {
+fn read(places: &Places) -> Result<Loaded, Failure> {
     let config = load(&places.config)?;
-    for warning in &config.warnings {
+    let loaded =
+        agent::open(config, &places.ledger).map_err(|error| not_usable(&places.config, error))?;
+    for warning in &loaded.warnings {
         report::note(&format!("warning: {warning}"));
     }
-    agent::open(&config, &places.ledger).map_err(|error| not_usable(&places.config, error))
+    Ok(loaded)
 }
 
 /// One thread for all connections; slow signatures and disk go to others, which end when idle.
@@ -65,7 +67,7 @@ fn serve(
     facts: Facts,
     listener: UnixListener,
     control: UnixListener,
-    environments: Vec<Opened>,
+    loaded: Loaded,
 ) -> Result<Exit, Failure> {
     let cannot = |error: std::io::Error| Failure::new(format!("cannot start: {error}"));
     let runtime =
@@ -79,7 +81,7 @@ fn serve(
             let mut signals = Signals::new()?;
             report::print(&env::export(&facts.socket, Shell::Sh));
             tell_systemd(NotifyState::Ready);
-            agent::run(facts, sockets, environments, async || signals.next().await).await
+            agent::run(facts, sockets, loaded, async || signals.next().await).await
         })
         .map_err(cannot)?;
     // What still runs on another thread is not waited for.

@@ -11,11 +11,12 @@ use crate::report::{self, Exit, Failure};
 pub(super) fn check(file: Option<&Path>) -> Result<Exit, Failure> {
     let places = places(file)?;
     let config = load(&places.config)?;
-    agent::open(&config, &places.ledger).map_err(|error| not_usable(&places.config, error))?;
-    for warning in &config.warnings {
+    let loaded =
+        agent::open(config, &places.ledger).map_err(|error| not_usable(&places.config, error))?;
+    for warning in &loaded.warnings {
         report::note(&format!("warning: {warning}"));
     }
-    let count = config.environments.len();
+    let count = loaded.environments.len();
     let environments = if count == 1 { "environment" } else { "environments" };
     report::print(&format!("{}: ok, {count} {environments}\n", places.config.display()));
     Ok(Exit::Done)

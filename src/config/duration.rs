@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_secs(total))
 }
 
-/// Writes a duration as [`parse`] reads it, in its two largest units.
+/// Writes a duration as it is read, in its two largest units.
 #[must_use]
 pub fn show(duration: Duration) -> String {
     let mut seconds = duration.as_secs();

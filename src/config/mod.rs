@@ -1,4 +1,4 @@
-//! What the user wrote, made trustworthy. Raw settings live in [`file`]; what stands here has been
+//! What the user wrote, made trustworthy. Raw settings live in `file`; what stands here has been
 //! checked, and everything after it trusts the types.
 
 mod check;

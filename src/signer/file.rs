@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::OpenError;
 use super::local::LocalKey;
 use crate::ssh::key::PublicKey;
+use crate::ssh::private::{KeyFile, Unreadable};
 
 /// No key file comes near this size.
 const MAX_FILE: u64 = 64 * 1024;
@@ -23,23 +24,28 @@ const MAX_FILE: u64 = 64 * 1024;
 /// Each way a file can be unfit, by name and with the next command to type.
 pub fn open(path: &Path) -> Result<LocalKey, OpenError> {
     let text = read(path)?;
-    let key = PrivateKey::from_openssh(&text[..]).map_err(|_| not_a_key(path))?;
-    if key.is_encrypted() {
-        return Err(OpenError {
-            message: format!("key file {} is protected by a passphrase", path.display()),
-            hint: Some(format!(
-                "make an unprotected copy: ssh-keygen -p -N '' -f {}",
-                path.display()
-            )),
-        });
-    }
-    LocalKey::from_pair(key.key_data()).map_err(|_| OpenError {
-        message: format!(
-            "key file {} holds no usable Ed25519, ECDSA or RSA (2048 to 8192 bits) key",
-            path.display()
+    let file = KeyFile::from_text(&text).map_err(|why| unusable(path, why))?;
+    let key = file.key().map_err(|why| unusable(path, why))?;
+    LocalKey::from_private(&key).map_err(|_| unusable(path, Unreadable::KeyType))
+}
+
+fn unusable(path: &Path, why: Unreadable) -> OpenError {
+    let shown = path.display();
+    let (message, hint) = match why {
+        Unreadable::NotAKey => (
+            format!("{shown} is not an OpenSSH private key file"),
+            Some(format!("another format is rewritten by: ssh-keygen -p -N '' -f {shown}")),
         ),
-        hint: None,
-    })
+        Unreadable::Encrypted => (
+            format!("key file {shown} is protected by a passphrase"),
+            Some(format!("take it off: ssh-keygen -p -N '' -f {shown}")),
+        ),
+        Unreadable::KeyType => (
+            format!("key file {shown} holds no Ed25519, ECDSA or RSA key (2048 to 8192 bits)"),
+            None,
+        ),
+    };
+    OpenError { message, hint }
 }
 
 /// Makes an Ed25519 key pair in `path` (0600) and `path.pub`, both new, both on the disk before
@@ -111,21 +117,11 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         });
     }
     if metadata.len() > MAX_FILE {
-        return Err(not_a_key(path));
+        return Err(unusable(path, Unreadable::NotAKey));
     }
     // Sized beforehand: a buffer that grows leaves its old bytes behind.
     let capacity = usize::try_from(metadata.len()).unwrap_or_default() + 1;
     let mut text = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(metadata.len()).read_to_end(&mut text).map_err(failed)?;
     Ok(text)
-}
-
-fn not_a_key(path: &Path) -> OpenError {
-    OpenError {
-        message: format!("{} is not an OpenSSH private key file", path.display()),
-        hint: Some(format!(
-            "a file in another format is rewritten by: ssh-keygen -p -N '' -f {}",
-            path.display()
-        )),
-    }
 }

@@ -14,8 +14,6 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
 };
 use crypto_bigint::{Encoding, NonZero, U8192};
-use ssh_agent_lib::proto::PrivateKeyData;
-use ssh_key::private::{EcdsaKeypair, Ed25519Keypair, KeypairData, RsaPrivateKey};
 use ssh_key::public::{EcdsaPublicKey, KeyData};
 use tokio::sync::Semaphore;
 use zeroize::{Zeroize, Zeroizing};
@@ -23,7 +21,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{OpenError, SignError, Signer};
 use crate::config::KeyKind;
 use crate::ssh::key::{KeyType, PublicKey};
-use crate::ssh::message::AddedKey;
+use crate::ssh::private::PrivateKey;
 use crate::ssh::signature::{Signature, SignatureAlgorithm};
 use crate::ssh::wire::Put;
 
@@ -93,49 +91,25 @@ impl LocalKey {
     /// is shown to belong to the public one.
     ///
     /// # Errors
-    /// [`Misfit`] also for key types that evercert does not sign with.
-    pub fn from_pair(pair: &KeypairData) -> Result<Self, Misfit> {
-        match pair {
-            KeypairData::Ed25519(pair) => Self::from_ed25519(pair),
-            KeypairData::Ecdsa(pair) => Self::ecdsa(pair_scalar(pair), pair.public_key_bytes()),
-            KeypairData::Rsa(pair) => {
-                let e = pair.public.e.as_positive_bytes().ok_or(Misfit)?;
-                let n = pair.public.n.as_positive_bytes().ok_or(Misfit)?;
-                Self::from_rsa(n, e, &pair.private)
+    /// [`Misfit`] also for sizes that the library does not sign with.
+    pub fn from_private(key: &PrivateKey<'_>) -> Result<Self, Misfit> {
+        match *key {
+            PrivateKey::Ed25519 { public, seed } => Self::ed25519(seed, public),
+            PrivateKey::Ecdsa { point, scalar } => Self::ecdsa(scalar, point),
+            PrivateKey::Rsa { n, e, d, iqmp, p, q } => {
+                let (dp, dq) = (crt_exponent(d, p)?, crt_exponent(d, q)?);
+                let pair = RsaKeyPair::from_components(&KeyPairComponents {
+                    public_key: PublicKeyComponents { n, e },
+                    d,
+                    p,
+                    q,
+                    dP: &dp,
+                    dQ: &dq,
+                    qInv: iqmp,
+                });
+                Self::rsa(&pair.map_err(|_| Misfit)?)
             }
-            _ => Err(Misfit),
         }
-    }
-
-    /// Takes over a key that a client added, plain or under a certificate.
-    ///
-    /// # Errors
-    /// As [`LocalKey::from_pair`]; and where a certificate is for another key.
-    pub fn from_added(key: &AddedKey) -> Result<Self, Misfit> {
-        let (certificate, private) = match key {
-            AddedKey::Plain(pair) => return Self::from_pair(pair),
-            AddedKey::Certified(certificate, private) => (certificate, private),
-        };
-        let key = match (private, certificate.public_key.data()) {
-            (PrivateKeyData::Ed25519(pair), _) => Self::from_ed25519(pair)?,
-            (PrivateKeyData::Ecdsa(scalar), KeyData::Ecdsa(point)) => {
-                Self::ecdsa(added_scalar(scalar), point.as_sec1_bytes())?
-            }
-            (PrivateKeyData::Rsa(private), KeyData::Rsa(public)) => {
-                let e = public.e.as_positive_bytes().ok_or(Misfit)?;
-                let n = public.n.as_positive_bytes().ok_or(Misfit)?;
-                Self::from_rsa(n, e, private)?
-            }
-            _ => return Err(Misfit),
-        };
-        if key.public == certificate.public_key { Ok(key) } else { Err(Misfit) }
-    }
-
-    fn from_ed25519(pair: &Ed25519Keypair) -> Result<Self, Misfit> {
-        let mut seed = pair.private.to_bytes();
-        let key = Self::ed25519(&seed, &pair.public.0);
-        seed.zeroize();
-        key
     }
 
     fn ed25519(seed: &[u8], public: &[u8]) -> Result<Self, Misfit> {
@@ -146,29 +120,15 @@ impl LocalKey {
         Self::new(&blob, seed)
     }
 
+    /// A scalar may come without its leading zeros: every other one on P-521 does.
     fn ecdsa(scalar: &[u8], point: &[u8]) -> Result<Self, Misfit> {
         let public = EcdsaPublicKey::from_sec1_bytes(point).map_err(|_| Misfit)?;
         let public = PublicKey::try_from(&KeyData::Ecdsa(public)).map_err(|_| Misfit)?;
         let curve = curve(public.key_type()).ok_or(Misfit)?;
-        EcdsaKeyPair::from_private_key_and_public_key(curve, scalar, point).map_err(|_| Misfit)?;
-        Ok(Self { public, secret: Secret::new(scalar) })
-    }
-
-    fn from_rsa(n: &[u8], e: &[u8], private: &RsaPrivateKey) -> Result<Self, Misfit> {
-        let number = |number: &'_ ssh_key::Mpint| {
-            number.as_positive_bytes().map(|bytes| Zeroizing::new(bytes.to_vec())).ok_or(Misfit)
-        };
-        let (d, p, q) = (number(&private.d)?, number(&private.p)?, number(&private.q)?);
-        let pair = RsaKeyPair::from_components(&KeyPairComponents {
-            public_key: PublicKeyComponents { n: n.to_vec(), e: e.to_vec() },
-            dP: crt_exponent(&d, &p)?,
-            dQ: crt_exponent(&d, &q)?,
-            qInv: number(&private.iqmp)?,
-            d,
-            p,
-            q,
-        });
-        Self::rsa(&pair.map_err(|_| Misfit)?)
+        // An uncompressed point is a byte and two coordinates, each as wide as the scalar.
+        let padded = padded(scalar, point.len() / 2)?;
+        EcdsaKeyPair::from_private_key_and_public_key(curve, &padded, point).map_err(|_| Misfit)?;
+        Ok(Self { public, secret: Secret::new(&padded) })
     }
 
     fn rsa(pair: &RsaKeyPair) -> Result<Self, Misfit> {
@@ -189,8 +149,8 @@ impl LocalKey {
 
 /// `d mod (prime - 1)` (RFC 8017 section 3.2), which SSH leaves out. Constant time.
 fn crt_exponent(d: &[u8], prime: &[u8]) -> Result<Zeroizing<Vec<u8>>, Misfit> {
-    let mut d = number(d)?;
-    let mut modulus = number(prime)?.wrapping_sub(&U8192::ONE);
+    let mut d = U8192::from_be_slice(&padded(d, U8192::BYTES)?);
+    let mut modulus = U8192::from_be_slice(&padded(prime, U8192::BYTES)?).wrapping_sub(&U8192::ONE);
     let nonzero = Option::<NonZero<U8192>>::from(NonZero::new(modulus)).ok_or(Misfit)?;
     let mut exponent = d.rem(&nonzero);
     let mut bytes = exponent.to_be_bytes();
@@ -202,24 +162,11 @@ fn crt_exponent(d: &[u8], prime: &[u8]) -> Result<Zeroizing<Vec<u8>>, Misfit> {
     Ok(kept)
 }
 
-fn number(bytes: &[u8]) -> Result<U8192, Misfit> {
-    let mut padded = Zeroizing::new([0; U8192::BYTES]);
-    let start = padded.len().checked_sub(bytes.len()).ok_or(Misfit)?;
-    padded.get_mut(start..).ok_or(Misfit)?.copy_from_slice(bytes);
-    Ok(U8192::from_be_slice(&padded[..]))
-}
-
-fn pair_scalar(pair: &EcdsaKeypair) -> &[u8] {
-    pair.private_key_bytes()
-}
-
-fn added_scalar(scalar: &ssh_agent_lib::proto::EcdsaPrivateKey) -> &[u8] {
-    use ssh_agent_lib::proto::EcdsaPrivateKey as Scalar;
-    match scalar {
-        Scalar::NistP256(scalar) => scalar.as_slice(),
-        Scalar::NistP384(scalar) => scalar.as_slice(),
-        Scalar::NistP521(scalar) => scalar.as_slice(),
-    }
+fn padded(number: &[u8], width: usize) -> Result<Zeroizing<Vec<u8>>, Misfit> {
+    let zeros = width.checked_sub(number.len()).ok_or(Misfit)?;
+    let mut bytes = Zeroizing::new(vec![0; width]);
+    bytes.get_mut(zeros..).ok_or(Misfit)?.copy_from_slice(number);
+    Ok(bytes)
 }
 
 fn curve(kind: KeyType) -> Option<&'static EcdsaSigningAlgorithm> {

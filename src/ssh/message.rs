@@ -1,12 +1,9 @@
 //! The agent protocol (RFC 9987; OpenSSH PROTOCOL.agent): requests read from one frame, replies
 //! written as one. What we only pass on or compare stays bytes.
 
-use ssh_agent_lib::proto::PrivateKeyData;
-use ssh_key::Algorithm;
-use ssh_key::private::KeypairData;
-
 use super::certificate::{self, Certificate};
 use super::key::KeyType;
+use super::private::PrivateKey;
 use super::wire::{Cursor, Malformed, Put};
 
 /// The longest message either way, without its length (`AGENT_MAX_LEN` of OpenSSH).
@@ -42,7 +39,7 @@ pub enum Request<'a> {
         flags: u32,
     },
     /// `SSH_AGENTC_ADD_IDENTITY`
-    Add(Addition),
+    Add(Addition<'a>),
     /// `SSH_AGENTC_REMOVE_IDENTITY`
     Remove {
         /// Key or certificate, exactly as it was listed.
@@ -60,19 +57,13 @@ pub enum Request<'a> {
 }
 
 /// A private key to hold, alone or under a certificate.
-pub struct Addition {
-    /// The private half, and the public one where the message repeats it.
-    pub key: AddedKey,
-    /// Kept as bytes: OpenSSH does not ask for UTF-8.
-    pub comment: Vec<u8>,
-}
-
-/// The two ways an added key is told.
-pub enum AddedKey {
-    /// A whole key pair.
-    Plain(KeypairData),
-    /// A certificate and the private half of the key in it.
-    Certified(Box<Certificate>, PrivateKeyData),
+pub struct Addition<'a> {
+    /// The key pair.
+    pub key: PrivateKey<'a>,
+    /// The certificate for it.
+    pub certificate: Option<Box<Certificate>>,
+    /// Bytes: OpenSSH does not ask for UTF-8.
+    pub comment: &'a [u8],
 }
 
 impl<'a> Request<'a> {
@@ -100,35 +91,27 @@ impl<'a> Request<'a> {
     }
 }
 
-impl Addition {
-    fn read(body: &[u8]) -> Result<Self, Malformed> {
+impl<'a> Addition<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(body);
         let name = cursor.string()?;
-        let (key, rest) = if certificate::is_certificate_name(name) {
+        let (key, certificate) = if certificate::is_certificate_name(name) {
             let kind = KeyType::from_certificate_name(name).ok_or(Malformed)?;
             let blob = cursor.string()?;
             if Cursor::new(blob).string()? != name {
                 return Err(Malformed);
             }
-            let certificate = Box::new(Certificate::from_blob(blob)?);
-            let mut rest = cursor.rest();
-            let key = PrivateKeyData::decode_as(&mut rest, algorithm(kind)?);
-            (AddedKey::Certified(certificate, key.map_err(|_| Malformed)?), rest)
+            let certificate = Certificate::from_blob(blob)?;
+            let key = PrivateKey::read_certified(kind, blob, &mut cursor)?;
+            (key, Some(Box::new(certificate)))
         } else {
             let kind = KeyType::from_name(name).ok_or(Malformed)?;
-            let mut rest = cursor.rest();
-            let key = KeypairData::decode_as(&mut rest, algorithm(kind)?);
-            (AddedKey::Plain(key.map_err(|_| Malformed)?), rest)
+            (PrivateKey::read(kind, &mut cursor)?, None)
         };
-        let mut cursor = Cursor::new(rest);
-        let comment = cursor.string()?.to_vec();
+        let comment = cursor.string()?;
         cursor.end()?;
-        Ok(Self { key, comment })
+        Ok(Self { key, certificate, comment })
     }
-}
-
-fn algorithm(kind: KeyType) -> Result<Algorithm, Malformed> {
-    Algorithm::new(kind.name()).map_err(|_| Malformed)
 }
 
 /// What the agent answers.

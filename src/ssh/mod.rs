@@ -5,5 +5,6 @@
 pub mod certificate;
 pub mod key;
 pub mod message;
+pub mod private;
 pub mod signature;
 pub mod wire;
