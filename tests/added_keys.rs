@@ -1,0 +1,223 @@
+//! What an add request may say, byte by byte: replacing, lying, and what this agent does not keep.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a test says what went wrong by failing"
+)]
+
+mod support;
+
+use std::path::Path;
+
+use support::home::with_suffix;
+use support::wire::{ADD_CONSTRAINED, ADD_IDENTITY, FAILURE, Message, SUCCESS, public_blob};
+use support::{Agent, Home, needs, private_key, sshsig};
+
+#[test]
+fn the_flags_choose_the_rsa_hash_and_sha1_is_refused() {
+    needs!("ssh-add", "ssh-keygen", "sha512sum");
+    let home = Home::with_config("");
+    home.keygen("ca", &["-t", "ed25519"]);
+    let agent = Agent::start(&home);
+    let key = home.keygen("id", &["-t", "rsa", "-b", "2048"]);
+    agent.ssh_add(&["-q", key.to_str().unwrap()]).succeeds();
+    let blob = public_blob(&with_suffix(&key, ".pub"));
+    let mut wire = agent.wire();
+    for (flags, algorithm) in [
+        (2, "rsa-sha2-256"),
+        (4, "rsa-sha2-512"),
+        (6, "rsa-sha2-256"),
+        (3, "rsa-sha2-256"),
+        (0x100 | 4, "rsa-sha2-512"),
+    ] {
+        let signature = sshsig::signs(&home, &mut wire, &blob, &blob, flags).unwrap();
+        assert_eq!(signature.algorithm, algorithm, "flags {flags}");
+    }
+    assert!(wire.sign(&blob, b"data", 0).is_none(), "signs with SHA-1");
+    assert_eq!(wire.list().len(), 1, "the connection goes on");
+}
+
+#[test]
+fn flags_mean_nothing_to_other_keys() {
+    needs!("ssh-add", "ssh-keygen", "sha512sum");
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    for (name, arguments, algorithm) in [
+        ("a", &["-t", "ed25519"][..], "ssh-ed25519"),
+        ("b", &["-t", "ecdsa", "-b", "256"], "ecdsa-sha2-nistp256"),
+        ("c", &["-t", "ecdsa", "-b", "384"], "ecdsa-sha2-nistp384"),
+        ("d", &["-t", "ecdsa", "-b", "521"], "ecdsa-sha2-nistp521"),
+    ] {
+        let key = home.keygen(name, arguments);
+        agent.ssh_add(&["-q", key.to_str().unwrap()]).succeeds();
+        let blob = public_blob(&with_suffix(&key, ".pub"));
+        for flags in [0, 2, 4, u32::MAX] {
+            let signature = sshsig::signs(&home, &mut agent.wire(), &blob, &blob, flags).unwrap();
+            assert_eq!(signature.algorithm, algorithm, "flags {flags}");
+        }
+    }
+}
+
+#[test]
+fn a_short_ecdsa_scalar_is_as_good_as_a_long_one() {
+    needs!("ssh-add", "ssh-keygen", "sha512sum");
+    let home = Home::with_config("");
+    home.keygen("ca", &["-t", "ed25519"]);
+    let agent = Agent::start(&home);
+    let key = private_key::short_p521(&home, "id");
+    home.certify(&home.ca(), &key, &["-n", "somebody", "-V", "+1h"]);
+    agent.ssh_add(&["-q", key.to_str().unwrap()]).succeeds();
+    let plain = public_blob(&with_suffix(&key, ".pub"));
+    for entry in agent.list() {
+        sshsig::signs(&home, &mut agent.wire(), &entry.blob, &plain, 0).unwrap();
+    }
+    assert_eq!(agent.list().len(), 2);
+}
+
+#[test]
+fn adding_again_replaces_in_place() {
+    needs!("ssh-keygen");
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    let mut wire = agent.wire();
+    for (name, comment) in [("a", "first"), ("b", "second"), ("a", "first again")] {
+        let key = home.join(name);
+        if !key.exists() {
+            home.keygen(name, &["-t", "ed25519"]);
+        }
+        assert_eq!(wire.ask(&add_ed25519(&key, None, comment.as_bytes())), [SUCCESS]);
+    }
+    let comments: Vec<String> = wire.list().iter().map(support::wire::Entry::comment).collect();
+    assert_eq!(comments, ["first again", "second"]);
+}
+
+#[test]
+fn a_comment_need_not_be_utf_8() {
+    needs!("ssh-keygen", "ssh-add");
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    let key = home.keygen("id", &["-t", "ed25519"]);
+    let comment = b"caf\xe9 \xff\xfe";
+    assert_eq!(agent.wire().ask(&add_ed25519(&key, None, comment)), [SUCCESS]);
+    assert_eq!(agent.list()[0].comment, comment);
+    agent.ssh_add(&["-l"]).succeeds();
+}
+
+#[test]
+fn a_public_half_that_is_another_keys_is_refused() {
+    needs!("ssh-keygen");
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    let mut wire = agent.wire();
+
+    let (key, other) = (home.keygen("a", &["-t", "ed25519"]), home.keygen("b", &["-t", "ed25519"]));
+    assert_eq!(wire.ask(&add_ed25519(&key, Some(&other), b"lie")), [FAILURE]);
+
+    let curve = ["-t", "ecdsa", "-b", "256"];
+    let (key, other) = (home.keygen("c", &curve), home.keygen("d", &curve));
+    assert_eq!(wire.ask(&add_p256(&key, &other)), [FAILURE]);
+    assert_eq!(wire.ask(&add_p256(&key, &key)), [SUCCESS], "the truth is accepted");
+    assert_eq!(wire.list().len(), 1);
+}
+
+#[test]
+fn a_private_half_of_the_wrong_size_is_refused() {
+    needs!("ssh-keygen");
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    let public = ed25519(&home.keygen("id", &["-t", "ed25519"])).0;
+    for length in [0, 3, 32, 63, 65, 4096] {
+        let request = Message::new(ADD_IDENTITY)
+            .string("ssh-ed25519")
+            .string(&public)
+            .string(vec![7; length])
+            .string("short")
+            .done();
+        assert_eq!(agent.wire().ask(&request), [FAILURE], "{length} bytes");
+    }
+    assert_eq!(agent.list(), []);
+}
+
+#[test]
+fn kinds_of_key_it_does_not_keep_are_refused() {
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    let mut wire = agent.wire();
+    let number = vec![0x55; 20];
+    let dsa = Message::new(ADD_IDENTITY)
+        .string("ssh-dss")
+        .string(&number)
+        .string(&number)
+        .string(&number)
+        .string(&number)
+        .string(&number)
+        .string("dsa");
+    let hardware = Message::new(ADD_IDENTITY)
+        .string("sk-ssh-ed25519@openssh.com")
+        .string(vec![9; 32])
+        .string("ssh:")
+        .byte(1)
+        .string("handle")
+        .string("")
+        .string("token");
+    let unheard = Message::new(ADD_IDENTITY).string("ssh-mldsa44@example.org").string(&number);
+    for request in [dsa, hardware, unheard] {
+        assert_eq!(wire.ask(&request.done()), [FAILURE]);
+    }
+    assert_eq!(wire.list(), []);
+}
+
+#[test]
+fn a_constraint_is_refused_and_the_key_not_kept() {
+    needs!("ssh-add", "ssh-keygen");
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    let key = home.keygen("id", &["-t", "ed25519"]);
+    for arguments in [&["-t", "60"][..], &["-c"]] {
+        agent.ssh_add(&[arguments, &[key.to_str().unwrap()]].concat()).exits(1);
+        assert_eq!(agent.list(), [], "{arguments:?}");
+    }
+    let plain = add_ed25519(&key, None, b"limited");
+    for constraint in [&b"\x01\x00\x00\x00\x3c"[..], b"\x02", b"\xff\x00\x00\x00\x01x", b"\x63"] {
+        let mut request = plain.clone();
+        request[0] = ADD_CONSTRAINED;
+        request.extend_from_slice(constraint);
+        assert_eq!(agent.wire().ask(&request), [FAILURE], "{constraint:?}");
+        assert_eq!(agent.list(), [], "{constraint:?}");
+    }
+}
+
+/// An add request, with the public half of `public` if that is another key.
+fn add_ed25519(key: &Path, public: Option<&Path>, comment: &[u8]) -> Vec<u8> {
+    let (own, seed) = ed25519(key);
+    let shown = public.map_or(own, |other| ed25519(other).0);
+    Message::new(ADD_IDENTITY)
+        .string("ssh-ed25519")
+        .string(&shown)
+        .string([seed, shown].concat())
+        .string(comment)
+        .done()
+}
+
+/// Public half and seed.
+fn ed25519(path: &Path) -> (Vec<u8>, Vec<u8>) {
+    let fields = private_key::fields(path);
+    (fields[0].clone(), fields[1][..32].to_vec())
+}
+
+/// An add request with the scalar of one key and the point of another.
+fn add_p256(key: &Path, public: &Path) -> Vec<u8> {
+    Message::new(ADD_IDENTITY)
+        .string("ecdsa-sha2-nistp256")
+        .string("nistp256")
+        .string(&private_key::fields(public)[1])
+        .string(&private_key::fields(key)[2])
+        .string("curve")
+        .done()
+}
