@@ -87,7 +87,6 @@ impl Environment {
     /// everything, with others the session key alone, where it is still asked for. What rests goes
     /// on resting.
     pub(super) fn take_over(&mut self, old: Self) {
-        self.attempts = old.attempts;
         let same_file_key = match (&self.key, &old.key) {
             (Some(new), Some(old)) => new.public_key() == old.public_key(),
             _ => true,
@@ -228,7 +227,6 @@ impl Environment {
         self.last_error = None;
         self.epoch = epoch;
         self.schedule = Schedule { paused: true, ..Schedule::default() };
-        self.attempts = self.attempts.wrapping_add(1);
     }
 
     /// What `ssh-add -l` shows: the name when all is well, else why not and what to type.
@@ -296,8 +294,8 @@ impl Environment {
             }),
             (None, Some(certificate)) => Ok(told(certificate)),
             (None, None) => Err(status::Trouble {
-                message: "its keys were dropped meanwhile".to_owned(),
-                hint: None,
+                message: "the new certificate is not valid any more".to_owned(),
+                hint: Some("see whether the clock was set".to_owned()),
             }),
         }
     }

@@ -66,6 +66,7 @@ pub(super) type Done = Result<(Arc<dyn Signer>, Arc<Certificate>), IssueError>;
 /// A renewal that somebody asked for and waits for.
 pub(super) struct Ticket {
     name: String,
+    epoch: u64,
     attempts: u64,
 }
 
@@ -180,8 +181,11 @@ impl Keyring {
         let mut frame = Vec::with_capacity(64 + entries.iter().map(entry_length).sum::<usize>());
         message::write_identities(&mut frame, entries.into_iter());
         let frame: Arc<[u8]> = frame.into();
-        let (from, until) = self.listing_window(seconds);
-        self.listing = Some(Listing { frame: Arc::clone(&frame), from, until });
+        // Whoever asks while something is on its way waits for it, and gets no answer of before.
+        if !self.environments.iter().any(|environment| environment.is_awaited(now)) {
+            let (from, until) = self.listing_window(seconds);
+            self.listing = Some(Listing { frame: Arc::clone(&frame), from, until });
+        }
         frame
     }
 
@@ -329,6 +333,7 @@ impl Keyring {
                 environment.fresh_key |= new_key;
                 Ticket {
                     name: environment.name().to_owned(),
+                    epoch: environment.epoch,
                     attempts: environment
                         .attempts
                         .wrapping_add(u64::from(running) + u64::from(again)),
@@ -339,12 +344,12 @@ impl Keyring {
 
     /// How a renewal that was asked for went, once it ended.
     pub(super) fn outcome(&self, ticket: &Ticket, now: &Clocks) -> Option<status::Renewed> {
-        let outcome = match self.environments.iter().find(|one| one.name() == ticket.name) {
+        let outcome = match self.environments.iter().find(|one| one.epoch == ticket.epoch) {
             Some(environment) if environment.attempts < ticket.attempts => return None,
             Some(environment) => environment.outcome(now),
             None => Err(status::Trouble {
-                message: "it was removed from the configuration meanwhile".to_owned(),
-                hint: None,
+                message: "its keys were dropped or its settings changed meanwhile".to_owned(),
+                hint: Some("see evercert status".to_owned()),
             }),
         };
         Some(status::Renewed { name: ticket.name.clone(), outcome })
@@ -508,6 +513,10 @@ mod tests {
         let listed = |frame| blobs(List::Ready(frame));
         assert!(matches!(keyring.list(&at(START + 3600)), List::Wait(_)));
         assert_eq!(listed(keyring.list_now(&at(START + 3600))), bare);
+        assert!(
+            matches!(keyring.list(&at(START + 3600)), List::Wait(_)),
+            "the next one waits, too"
+        );
         assert_eq!(listed(keyring.list_now(&at(START + 3500))), bare, "the clock stepped back");
         assert!(keyring.find(first.blob(), &at(START + 3500)).is_none());
     }
