@@ -52,7 +52,7 @@ pub struct Record {
     pub recorded: Timestamp,
 }
 
-/// Why a record could not be written or read.
+/// Why a record could not be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
     /// The serial has a record already.
@@ -61,14 +61,6 @@ pub enum LedgerError {
     /// The folder or the disk refuses.
     #[error("cannot record the certificate in the ledger {folder}: {reason}")]
     Unwritable {
-        /// The CA's folder.
-        folder: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The folder cannot be read.
-    #[error("cannot read the ledger {folder}: {reason}")]
-    Unreadable {
         /// The CA's folder.
         folder: String,
         /// What the system said.
@@ -105,33 +97,6 @@ impl Ledger {
         }
     }
 
-    /// Reads every record and names those that cannot be read or contradict their name. A serial
-    /// with a bad record stays taken. Blocks: not for a thread that serves connections.
-    ///
-    /// # Errors
-    /// When the folder itself cannot be read. One that does not exist yet is in order.
-    pub fn check(&self) -> Result<Vec<String>, LedgerError> {
-        let unreadable = |error: std::io::Error| LedgerError::Unreadable {
-            folder: self.folder.display().to_string(),
-            reason: error.to_string(),
-        };
-        let entries = match std::fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(unreadable)?,
-        };
-        let mut problems = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|extension| extension == "json")
-                && let Err(reason) = check_record(&path)
-            {
-                problems.push(format!("ledger record {} is corrupt: {reason}", path.display()));
-            }
-        }
-        problems.sort();
-        Ok(problems)
-    }
-
     fn open(&self) -> Result<LocalFileSystem, LedgerError> {
         DirBuilder::new()
             .recursive(true)
@@ -149,6 +114,38 @@ impl Ledger {
             reason: reason.to_string(),
         }
     }
+}
+
+/// Reads every record of every CA below `root`, and says what is wrong with which file. A serial with
+/// a bad record stays taken. Blocks for as long as that takes: not for a thread that serves
+/// connections.
+#[must_use]
+pub fn check(root: &Path) -> Vec<String> {
+    let mut problems = Vec::new();
+    for folder in entries(root, &mut problems) {
+        for path in entries(&folder, &mut problems) {
+            if path.extension().is_some_and(|extension| extension == "json")
+                && let Err(reason) = check_record(&path)
+            {
+                problems.push(format!("ledger record {} is corrupt: {reason}", path.display()));
+            }
+        }
+    }
+    problems
+}
+
+/// What lies in a folder, by name; one that does not exist yet is empty.
+fn entries(folder: &Path, problems: &mut Vec<String>) -> Vec<PathBuf> {
+    let read = std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect());
+    let mut paths: Vec<PathBuf> = read.unwrap_or_else(|error: std::io::Error| {
+        if error.kind() != ErrorKind::NotFound {
+            problems.push(format!("cannot read the ledger {}: {error}", folder.display()));
+        }
+        Vec::new()
+    });
+    paths.sort();
+    paths
 }
 
 fn check_record(path: &Path) -> Result<(), String> {
@@ -212,13 +209,13 @@ mod tests {
     async fn a_serial_is_claimed_once_even_if_its_record_is_corrupt() {
         let root = tempfile::tempdir().unwrap();
         let ledger = ledger(root.path());
-        assert_eq!(ledger.check(), Ok(vec![]));
+        assert_eq!(check(root.path()), [""; 0]);
         ledger.record(&record(7)).await.unwrap();
         assert_eq!(ledger.record(&record(7)).await, Err(LedgerError::Taken(7)));
         std::fs::write(root.path().join("ca/8.json"), "{\"serial\"").unwrap();
         assert_eq!(ledger.record(&record(8)).await, Err(LedgerError::Taken(8)));
         std::fs::copy(root.path().join("ca/7.json"), root.path().join("ca/9.json")).unwrap();
-        let problems = ledger.check().unwrap();
+        let problems = check(root.path());
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("8.json is corrupt"));
         assert!(problems[1].contains("it holds serial 7"));
@@ -229,6 +226,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("ca"), "").unwrap();
         let error = ledger(root.path()).record(&record(1)).await.unwrap_err().to_string();
+        assert_eq!(check(root.path()).len(), 1, "not a folder");
         assert!(error.contains("/ca: "), "{error}");
     }
 }

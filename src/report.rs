@@ -47,9 +47,14 @@ impl Failure {
 
     /// Adds what to do.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.advice(Some(hint.into()))
+    }
+
+    /// Adds what to do, where that is known.
+    #[must_use]
+    pub fn advice(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
     }
 }
 

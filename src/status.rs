@@ -184,10 +184,9 @@ pub struct Certificate {
 /// The last failure of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
-    /// What failed.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
+    /// What failed, and what to do.
+    #[serde(flatten)]
+    pub trouble: Trouble,
     /// The first failure since the last success.
     pub since: Timestamp,
     /// Nothing will change until somebody changes something.

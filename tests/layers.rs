@@ -25,21 +25,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     // edge: prints, wires, picks exit codes
     ("main",        &["cli", "command", "process", "report"]),
     ("lib",         &[]),
-    ("command",     &["agent", "cli", "config", "issuer", "ledger", "process", "profile", "report",
-                      "signer", "ssh", "status"]),
+    ("command",     &["agent", "cli", "config", "ledger", "profile", "report", "signer", "ssh",
+                      "status"]),
     ("cli",         &[]),
-    ("report",      &["status"]),
+    ("report",      &[]),
     // running: tasks, sockets, timers
     ("agent",       &["config", "destination", "issuer", "profile", "signer", "ssh", "status"]),
     // issuing: may reach the network
     ("issuer",      &["config", "ledger", "profile", "signer", "ssh"]),
-    ("ledger",      &["profile", "ssh"]),
+    ("ledger",      &["ssh"]),
     // holding: one file per holder of keys
     ("signer",      &["config", "ssh"]),
     // deciding: pure
-    ("destination", &["config", "ssh"]),
+    ("destination", &["ssh"]),
     ("profile",     &["config", "ssh"]),
-    ("status",      &["config", "ssh"]),
+    ("status",      &[]),
     // formats: pure; config alone reads its own file
     ("config",      &["ssh"]),
     ("ssh",         &[]),
@@ -67,6 +67,8 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
         "and where random bytes are drawn"),
     (&["issuer::open", "signer::open_ca"],
         &["agent/reload.rs", "command/", "issuer/mod.rs"], "only command and agent/reload open a backend"),
+    (&["signer::session_key"],
+        &["agent/reload.rs", "agent/renewal.rs"], "and a session key is had where it is put to use"),
     (&["clap::"],
         &["cli.rs", "main.rs"], "a vendor crate is named in one room"),
     (&["toml::"],

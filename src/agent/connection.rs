@@ -2,15 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::Agent;
 use super::clock::Clocks;
 use super::keyring::Added;
-use super::{Agent, HALF_REQUEST, is_secret};
 use crate::destination::Bindings;
 use crate::signer::Signer;
 use crate::signer::local::LocalKey;
@@ -19,6 +20,8 @@ use crate::ssh::signature::SignatureAlgorithm;
 
 /// Replies are sent when so many bytes wait; nothing more is read until they are taken.
 const MAX_REPLIES: usize = 64 * 1024;
+/// How long half a request may stand still.
+const HALF_REQUEST: Duration = Duration::from_secs(30);
 /// Buffers that grew beyond this are given back when they are empty.
 const IDLE_BUFFER: usize = 8 * 1024;
 
@@ -76,7 +79,7 @@ impl Connection {
             // An addition that we cannot read carries a key all the same.
             return true;
         };
-        let secret = is_secret(&request);
+        let secret = matches!(request, Request::Add(_));
         let reply = match request {
             Request::List => {
                 replies.extend_from_slice(&self.agent.list().await);
@@ -120,9 +123,12 @@ impl Connection {
 
     fn add(&self, addition: Addition<'_>) -> Reply {
         let Addition { key, certificate, comment } = addition;
-        let Ok(held) = LocalKey::from_private(&key) else {
-            tracing::info!("refused to add a key: its halves do not fit, or it is out of bounds");
-            return Reply::Failure;
+        let held = match LocalKey::from_private(&key) {
+            Ok(held) => held,
+            Err(misfit) => {
+                tracing::info!("refused to add a key: {misfit}");
+                return Reply::Failure;
+            }
         };
         let blob = match &certificate {
             Some(certificate) => certificate.blob().to_vec(),

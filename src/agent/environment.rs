@@ -60,6 +60,12 @@ struct Retired {
     until: Duration,
 }
 
+impl Retired {
+    fn signs_at(&self, now: &Clocks) -> bool {
+        now.seconds() < self.valid_before && now.boot < self.until
+    }
+}
+
 /// Why the last renewal failed, and since when they do.
 pub(super) struct LastError {
     pub(super) error: IssueError,
@@ -132,13 +138,12 @@ impl Environment {
     }
 
     /// Drops what has expired, for good: should the clock step back, it stays gone.
-    pub(super) fn expire(&mut self, now: &Clocks) -> bool {
+    pub(super) fn expire(&mut self, now: &Clocks) {
         let seconds = now.seconds();
-        self.retired.retain(|old| seconds < old.valid_before && now.boot < old.until);
+        self.retired.retain(|old| old.signs_at(now));
         let expired = |held: &Held| held.certificate.valid_before <= seconds;
         let gone = self.certificate.take_if(|held| expired(held)).is_some();
         self.lapsed |= gone;
-        gone
     }
 
     pub(super) fn worth(&self, now: &Clocks) -> Worth {
@@ -165,13 +170,8 @@ impl Environment {
     /// renewed away a moment ago. Nothing expired.
     pub(super) fn signs_for(&self, blob: &[u8], now: &Clocks) -> Option<&Arc<dyn Signer>> {
         let key = self.key.as_ref()?;
-        let seconds = now.seconds();
-        let ours = key.public_key().blob() == blob
-            || self.certificate(now).is_some_and(|certificate| certificate.blob() == blob)
-            || self
-                .retired
-                .iter()
-                .any(|old| old.blob == blob && seconds < old.valid_before && now.boot < old.until);
+        let ours = self.holds(blob, now)
+            || self.retired.iter().any(|old| old.blob == blob && old.signs_at(now));
         ours.then_some(key)
     }
 
@@ -263,8 +263,7 @@ impl Environment {
                 Next::In(wait) => now.wall.checked_add(wait).map(shown),
             },
             last_error: self.last_error.as_ref().map(|last| status::LastError {
-                message: last.error.message.clone(),
-                hint: last.error.hint.clone(),
+                trouble: trouble(&last.error),
                 since: shown(last.since),
                 is_final: last.error.retry == Retry::Final,
             }),
@@ -288,10 +287,7 @@ impl Environment {
     /// How the last renewal ended, for whoever waited for it.
     pub(super) fn outcome(&self, now: &Clocks) -> Result<status::Certificate, status::Trouble> {
         match (&self.last_error, self.certificate(now)) {
-            (Some(last), _) => Err(status::Trouble {
-                message: last.error.message.clone(),
-                hint: last.error.hint.clone(),
-            }),
+            (Some(last), _) => Err(trouble(&last.error)),
             (None, Some(certificate)) => Ok(told(certificate)),
             (None, None) => Err(status::Trouble {
                 message: "the new certificate is not valid any more".to_owned(),
@@ -299,6 +295,10 @@ impl Environment {
             }),
         }
     }
+}
+
+fn trouble(error: &IssueError) -> status::Trouble {
+    status::Trouble { message: error.message.clone(), hint: error.hint.clone() }
 }
 
 fn told(certificate: &Certificate) -> status::Certificate {

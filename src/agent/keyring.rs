@@ -8,17 +8,13 @@ use indexmap::IndexMap;
 
 use super::clock::Clocks;
 use super::environment::{Environment, Opened};
+use super::listing::{Listing, MAX_IDENTITIES, MAX_LIST, entry_length};
 use super::schedule::Next;
-use crate::issuer::{IssueError, Issuer, Retry};
+use crate::issuer::{IssueError, Issuer};
 use crate::signer::Signer;
 use crate::ssh::certificate::Certificate;
-use crate::ssh::message;
+use crate::ssh::key::PublicKey;
 use crate::{config, status};
-
-/// ssh refuses a longer list, and then has no keys at all (`MAX_AGENT_IDENTITIES`).
-const MAX_IDENTITIES: usize = 2048;
-/// ssh refuses a longer list; some room is left for environments.
-const MAX_LIST: usize = 250 * 1024;
 
 /// See the module.
 pub(super) struct Keyring {
@@ -34,13 +30,6 @@ pub(super) struct Added {
     pub(super) signer: Arc<dyn Signer>,
     pub(super) certificate: Option<Box<Certificate>>,
     pub(super) comment: Vec<u8>,
-}
-
-/// A ready-made answer, good from one second to another.
-struct Listing {
-    frame: Arc<[u8]>,
-    from: u64,
-    until: u64,
 }
 
 /// What a client that asks for the list gets.
@@ -105,9 +94,8 @@ impl Keyring {
         self.listing = None;
     }
 
-    /// Reads the clocks into what follows: notices jumps, and drops what has expired. True when
-    /// the renewal loop should look again.
-    fn observe(&mut self, now: &Clocks) -> bool {
+    /// Reads the clocks into what follows: notices jumps, and drops what has expired.
+    fn observe(&mut self, now: &Clocks) {
         let jumped = now.jumped_since(&self.clocks);
         self.clocks = *now;
         for environment in &mut self.environments {
@@ -123,14 +111,13 @@ impl Keyring {
         };
         self.added.retain(|_, added| alive(added));
         self.listing = None;
-        jumped
     }
 
     /// Answers a list request. A ready answer goes out as it is while it holds.
     pub(super) fn list(&mut self, now: &Clocks) -> List {
         let seconds = now.seconds();
         if let Some(listing) = &self.listing
-            && (listing.from..listing.until).contains(&seconds)
+            && listing.holds_at(seconds)
             && !now.jumped_since(&self.clocks)
         {
             return List::Ready(Arc::clone(&listing.frame));
@@ -143,67 +130,14 @@ impl Keyring {
         }
     }
 
-    /// Answers with what there is. Certificates first: the environments', in the order of the
-    /// configuration, then those that were added; then added keys; the environments' bare keys last.
+    /// Answers with what there is, whatever is on its way.
     pub(super) fn list_now(&mut self, now: &Clocks) -> Arc<[u8]> {
-        let seconds = now.seconds();
-        let comments: Vec<String> =
-            self.environments.iter().map(|environment| environment.comment(now)).collect();
-        let ours = || self.environments.iter().zip(&comments);
-        let mut entries: Vec<(&[u8], &[u8])> = Vec::new();
-        for (environment, comment) in ours() {
-            if let Some(certificate) = environment.certificate(now) {
-                entries.push((certificate.blob(), comment.as_bytes()));
-            }
-        }
-        for (blob, added) in &self.added {
-            if added.certificate.as_ref().is_some_and(|held| held.is_valid_at(seconds)) {
-                entries.push((blob, &added.comment));
-            }
-        }
-        for (blob, added) in &self.added {
-            if added.certificate.is_none() {
-                entries.push((blob, &added.comment));
-            }
-        }
-        let first_bare = entries.len();
-        for (environment, comment) in ours() {
-            if let Some(key) = &environment.key {
-                let blob = key.public_key().blob();
-                let known = self.added.contains_key(blob)
-                    || entries.iter().skip(first_bare).any(|(listed, _)| *listed == blob);
-                if !known {
-                    entries.push((blob, comment.as_bytes()));
-                }
-            }
-        }
-        fit(&mut entries);
-        let mut frame = Vec::with_capacity(64 + entries.iter().map(entry_length).sum::<usize>());
-        message::write_identities(&mut frame, entries.into_iter());
-        let frame: Arc<[u8]> = frame.into();
+        let listing = Listing::of(&self.environments, &self.added, now);
+        let frame = Arc::clone(&listing.frame);
         // Whoever asks while something is on its way waits for it, and gets no answer of before.
-        if !self.environments.iter().any(|environment| environment.is_awaited(now)) {
-            let (from, until) = self.listing_window(seconds);
-            self.listing = Some(Listing { frame: Arc::clone(&frame), from, until });
-        }
+        let awaited = self.environments.iter().any(|environment| environment.is_awaited(now));
+        self.listing = Some(listing).filter(|_| !awaited);
         frame
-    }
-
-    /// From when to when nothing in the list begins or ends.
-    fn listing_window(&self, seconds: u64) -> (u64, u64) {
-        let ours = self.environments.iter().filter_map(Environment::window);
-        let added = self.added.values().filter_map(|added| {
-            added.certificate.as_ref().map(|held| (held.valid_after, held.valid_before))
-        });
-        let (mut from, mut until) = (0, u64::MAX);
-        for edge in ours.chain(added).flat_map(|(after, before)| [after, before]) {
-            if edge <= seconds {
-                from = from.max(edge);
-            } else {
-                until = until.min(edge);
-            }
-        }
-        (from, until)
     }
 
     /// Who signs for a blob that was listed, judged by the clock and not by any timer.
@@ -218,11 +152,10 @@ impl Keyring {
 
     /// Adds an identity, or replaces the one of the same blob in its place.
     pub(super) fn add(&mut self, blob: Vec<u8>, added: Added) -> Result<(), Full> {
-        let entry = |blob: &[u8], comment: &[u8]| 8 + blob.len() + comment.len();
         let others = self.added.iter().filter(|(held, _)| **held != blob);
-        let length: usize = others.map(|(held, one)| entry(held, &one.comment)).sum();
+        let length: usize = others.map(|(held, one)| entry_length(&(held, &one.comment))).sum();
         let full = self.added.len() >= MAX_IDENTITIES && !self.added.contains_key(&blob);
-        if full || length + entry(&blob, &added.comment) > MAX_LIST {
+        if full || length + entry_length(&(&blob, &added.comment)) > MAX_LIST {
             return Err(Full);
         }
         self.added.insert(blob, added);
@@ -298,7 +231,7 @@ impl Keyring {
             Ok((key, certificate)) => environment.replace(key, certificate, now, chance()),
             Err(error) => environment.failed(error, now, chance()),
         }
-        environment.attempts = environment.attempts.wrapping_add(1);
+        environment.attempts += 1;
         self.listing = None;
         true
     }
@@ -334,9 +267,7 @@ impl Keyring {
                 Ticket {
                     name: environment.name().to_owned(),
                     epoch: environment.epoch,
-                    attempts: environment
-                        .attempts
-                        .wrapping_add(u64::from(running) + u64::from(again)),
+                    attempts: environment.attempts + u64::from(running) + u64::from(again),
                 }
             })
             .collect())
@@ -360,8 +291,9 @@ impl Keyring {
         self.environments.iter().map(|environment| environment.snapshot(now)).collect()
     }
 
-    pub(super) fn issuers(&self) -> Vec<Arc<dyn Issuer>> {
-        self.environments.iter().map(|environment| Arc::clone(&environment.issuer)).collect()
+    /// Whether this is the CA key of an environment, which is never offered to anyone.
+    pub(super) fn has_ca(&self, key: &PublicKey) -> bool {
+        self.environments.iter().any(|environment| environment.issuer.ca() == key)
     }
 
     fn unknown(&self, name: &str) -> status::Trouble {
@@ -374,28 +306,6 @@ impl Keyring {
             }),
         }
     }
-}
-
-/// A renewal that panicked or was lost: as an error like any other.
-pub(super) fn lost(reason: &dyn std::fmt::Display) -> IssueError {
-    IssueError {
-        message: format!("the renewal broke off: {reason}"),
-        hint: None,
-        retry: Retry::Soon,
-    }
-}
-
-/// Bare keys at the end go first where the list would grow too long for ssh.
-fn fit(entries: &mut Vec<(&[u8], &[u8])>) {
-    let mut length: usize = entries.iter().map(entry_length).sum();
-    while entries.len() > MAX_IDENTITIES || length > MAX_LIST {
-        let Some(last) = entries.pop() else { return };
-        length -= entry_length(&last);
-    }
-}
-
-fn entry_length((blob, comment): &(&[u8], &[u8])) -> usize {
-    8 + blob.len() + comment.len()
 }
 
 /// Uniform in 0 .. 1. Without random numbers there is no spread, and no harm.
@@ -414,7 +324,6 @@ mod tests {
     use crate::profile::CertificateRequest;
     use crate::signer::local::generate;
     use crate::ssh::certificate::{Draft, Options, join};
-    use crate::ssh::key::PublicKey;
     use crate::ssh::signature::SignatureAlgorithm;
     use crate::ssh::wire::{Cursor, Put};
     use std::path::Path;
@@ -429,10 +338,7 @@ mod tests {
             self.0.public_key()
         }
         async fn issue(&self, _: &CertificateRequest) -> Result<Certificate, IssueError> {
-            Err(lost(&"never"))
-        }
-        fn check_records(&self) -> Vec<String> {
-            Vec::new()
+            Err(IssueError::passing("never"))
         }
     }
 
@@ -563,12 +469,12 @@ mod tests {
         let (mut keyring, _, _, first) = served().await;
         keyring.want(&[], false).unwrap();
         let (jobs, _) = keyring.take_due(&at(START + 1));
-        keyring.finish(&jobs[0], Err(lost(&"no disk")), &at(START + 1));
+        keyring.finish(&jobs[0], Err(IssueError::passing("no disk")), &at(START + 1));
         let List::Ready(frame) = keyring.list(&at(START + 1)) else {
             panic!("nothing to wait for")
         };
         let text = String::from_utf8_lossy(&frame).into_owned();
-        assert!(text.contains("one: the renewal broke off: no disk; run evercert renew one"));
+        assert!(text.contains("one: no disk; run evercert renew one"));
         assert!(keyring.find(first.blob(), &at(START + 1)).is_some());
     }
 

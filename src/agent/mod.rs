@@ -7,27 +7,27 @@ mod control;
 mod environment;
 mod keyring;
 mod listener;
+mod listing;
 mod reload;
 mod renewal;
 mod schedule;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, watch};
 
 use crate::config::places::Places;
 use crate::profile::Requester;
-use crate::ssh::message::Request;
 use crate::status;
 use clock::Clocks;
 use connection::Connection;
 use keyring::{Keyring, List};
 
 pub use environment::Opened;
-pub use reload::{NotUsable, open};
+pub use reload::open;
 
 /// A configuration with everything in it opened.
 pub struct Loaded {
@@ -45,8 +45,6 @@ pub struct Facts {
     pub socket: PathBuf,
     /// Who runs it.
     pub requester: Requester,
-    /// The program's version.
-    pub version: &'static str,
 }
 
 /// The sockets that the agent serves.
@@ -78,8 +76,8 @@ struct Agent {
     damage: OnceLock<Vec<String>>,
     /// The renewal loop should look again.
     due: Notify,
-    /// Counts ended renewals and everything else a waiting listing may be glad of.
-    settled: watch::Sender<u64>,
+    /// A renewal ended, or keys changed: whoever waits should look again.
+    settled: watch::Sender<()>,
 }
 
 /// How the configuration in force came about.
@@ -96,6 +94,7 @@ impl Configured {
 }
 
 /// Serves until [`Event::Stop`], then lets what is being answered end, for two seconds at most.
+/// `check_records` looks for damage in what was recorded before, in words, and may take its time.
 ///
 /// # Errors
 /// Only at the start, where the system refuses a timer.
@@ -103,6 +102,7 @@ pub async fn run(
     facts: Facts,
     sockets: Sockets,
     loaded: Loaded,
+    check_records: impl FnOnce() -> Vec<String> + Send + 'static,
     mut events: impl AsyncFnMut() -> Event,
 ) -> std::io::Result<()> {
     let keyring = Keyring::new(loaded.environments, Clocks::read());
@@ -113,7 +113,7 @@ pub async fn run(
         configured: Mutex::new(Configured::now(loaded.warnings)),
         damage: OnceLock::new(),
         due: Notify::new(),
-        settled: watch::Sender::new(0),
+        settled: watch::Sender::new(()),
     });
     let jumps = clock::JumpWatch::new()?;
     let (stop, stopping) = watch::channel(false);
@@ -121,7 +121,11 @@ pub async fn run(
     tokio::spawn(control::serve(Arc::clone(&agent), sockets.control, stopping.clone()));
     tokio::task::spawn_blocking({
         let agent = Arc::clone(&agent);
-        move || agent.check_records()
+        move || {
+            let damage = check_records();
+            damage.iter().for_each(|one| tracing::warn!("{one}"));
+            agent.damage.get_or_init(|| damage);
+        }
     });
     let served = tokio::spawn(listener::serve(sockets.agent, stopping, {
         let agent = Arc::clone(&agent);
@@ -156,7 +160,7 @@ impl Agent {
 
     /// Tells whoever waits that something ended.
     fn settle(&self) {
-        self.settled.send_modify(|count| *count = count.wrapping_add(1));
+        self.settled.send_replace(());
     }
 
     /// The list as one frame. Waits only where an environment has nothing to show and something on
@@ -212,7 +216,7 @@ impl Agent {
         let environments = self.keyring().snapshot(&Clocks::read());
         let configured = self.configured();
         status::Snapshot {
-            version: self.facts.version.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             agent: status::Agent {
                 pid: std::process::id(),
                 socket: self.facts.socket.clone(),
@@ -234,25 +238,4 @@ impl Agent {
                 .collect(),
         }
     }
-
-    /// Reads what was recorded before, once, and tells of damage.
-    fn check_records(&self) {
-        let issuers = self.keyring().issuers();
-        let mut damage: Vec<String> =
-            issuers.iter().flat_map(|issuer| issuer.check_records()).collect();
-        damage.sort();
-        damage.dedup();
-        for warning in &damage {
-            tracing::warn!("{warning}");
-        }
-        self.damage.get_or_init(|| damage);
-    }
-}
-
-/// How long a half-received request may stand still.
-const HALF_REQUEST: Duration = Duration::from_secs(30);
-
-/// Whether a request carries a private key, so that its bytes are wiped once it was answered.
-fn is_secret(request: &Request<'_>) -> bool {
-    matches!(request, Request::Add(_))
 }

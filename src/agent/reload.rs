@@ -8,21 +8,11 @@ use crate::config::{self, Config, Environment, Key};
 use crate::issuer;
 use crate::signer::{self, OpenError, Signer};
 
-/// A configuration that reads well, and yet cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("environment {environment}: {problem}")]
-pub struct NotUsable {
-    environment: String,
-    problem: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
 /// Opens everything that a configuration names. `ledger` is the folder of all ledgers.
 ///
 /// # Errors
 /// The first key or CA that cannot be used. Nothing is kept then.
-pub fn open(config: Config, ledger: &Path) -> Result<Loaded, NotUsable> {
+pub fn open(config: Config, ledger: &Path) -> Result<Loaded, OpenError> {
     let environments: Vec<Opened> = config
         .environments
         .into_iter()
@@ -31,10 +21,10 @@ pub fn open(config: Config, ledger: &Path) -> Result<Loaded, NotUsable> {
     for one in &environments {
         let (Some(key), Key::File(path)) = (&one.key, &one.settings.key) else { continue };
         if let Some(ca) = environments.iter().find(|other| other.issuer.ca() == key.public_key()) {
-            return Err(NotUsable {
-                environment: one.settings.name.clone(),
-                problem: format!(
-                    "its key {} is the CA key of environment {}",
+            return Err(OpenError {
+                message: format!(
+                    "environment {}: its key {} is the CA key of environment {}",
+                    one.settings.name,
                     path.display(),
                     ca.settings.name
                 ),
@@ -45,17 +35,16 @@ pub fn open(config: Config, ledger: &Path) -> Result<Loaded, NotUsable> {
     Ok(Loaded { environments, warnings: config.warnings })
 }
 
-fn open_one(environment: Environment, ledger: &Path) -> Result<Opened, NotUsable> {
-    let not_usable = |error: OpenError| NotUsable {
-        environment: environment.name.clone(),
-        problem: error.message,
-        hint: error.hint,
+fn open_one(environment: Environment, ledger: &Path) -> Result<Opened, OpenError> {
+    let named = |error: OpenError| OpenError {
+        message: format!("environment {}: {}", environment.name, error.message),
+        ..error
     };
     let key: Option<Arc<dyn Signer>> = match &environment.key {
-        Key::File(_) => Some(signer::session_key(&environment.key).map_err(not_usable)?),
+        Key::File(_) => Some(signer::session_key(&environment.key).map_err(named)?),
         Key::InMemory(_) => None,
     };
-    let issuer = issuer::open(&environment, ledger).map_err(not_usable)?;
+    let issuer = issuer::open(&environment.ca, ledger).map_err(named)?;
     Ok(Opened { settings: Arc::new(environment), issuer, key })
 }
 

@@ -1,6 +1,7 @@
 //! Keeps every environment's certificate fresh: one loop that sleeps until the earliest due time,
 //! and one task for each renewal on its way. Retries and back-off are here and nowhere else.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use tokio::task::spawn_blocking;
 
 use super::Agent;
 use super::clock::{Clocks, JumpWatch, timestamp};
-use super::keyring::{Done, Job, lost};
-use crate::issuer::{IssueError, Retry};
+use super::keyring::{Done, Job};
+use crate::issuer::IssueError;
 use crate::profile;
 use crate::signer::{self, Signer};
 
@@ -43,10 +44,10 @@ async fn renew(agent: Arc<Agent>, job: Job) {
     let abort = work.abort_handle();
     let done = match tokio::time::timeout(DEADLINE, work).await {
         Ok(Ok(done)) => done,
-        Ok(Err(panic)) => Err(lost(&panic)),
+        Ok(Err(panic)) => Err(lost(panic)),
         Err(_) => {
             abort.abort();
-            Err(lost(&format_args!("no certificate after {} s", DEADLINE.as_secs())))
+            Err(lost(format_args!("no certificate after {} s", DEADLINE.as_secs())))
         }
     };
     let name = &job.settings.name;
@@ -70,28 +71,27 @@ async fn renew(agent: Arc<Agent>, job: Job) {
 async fn issue(agent: Arc<Agent>, job: Arc<Job>) -> Done {
     let key = match &job.key {
         Some(key) => Arc::clone(key),
-        None => {
-            let made = make_key(&job).await?;
-            agent.keyring().adopt(&job, &made);
-            made
-        }
+        None => make_key(&agent, &job).await?,
     };
     let request = profile::request(&job.settings, key.public_key().clone(), &agent.facts.requester);
     let certificate = job.issuer.issue(&request).await?;
-    profile::accept(&certificate, &request, job.issuer.ca(), Clocks::read().seconds()).map_err(
-        |error| IssueError { message: error.to_string(), hint: None, retry: Retry::Soon },
-    )?;
+    profile::accept(&certificate, &request, job.issuer.ca(), Clocks::read().seconds())
+        .map_err(IssueError::passing)?;
     Ok((key, Arc::new(certificate)))
 }
 
-async fn make_key(job: &Arc<Job>) -> Result<Arc<dyn Signer>, IssueError> {
+/// A key from its file, or a new one. Whatever lies in that file by now, it is never a CA's key.
+async fn make_key(agent: &Agent, job: &Arc<Job>) -> Result<Arc<dyn Signer>, IssueError> {
     let settings = Arc::clone(&job.settings);
-    match spawn_blocking(move || signer::session_key(&settings.key)).await {
-        Ok(made) => made.map_err(|error| IssueError {
-            message: error.message,
-            hint: error.hint,
-            retry: Retry::Soon,
-        }),
-        Err(panic) => Err(lost(&panic)),
+    let key = spawn_blocking(move || signer::session_key(&settings.key)).await.map_err(lost)??;
+    if agent.keyring().has_ca(key.public_key()) {
+        return Err(IssueError::passing("its key is the CA key of an environment"));
     }
+    agent.keyring().adopt(job, &key);
+    Ok(key)
+}
+
+/// A renewal that panicked, or took too long.
+fn lost(reason: impl Display) -> IssueError {
+    IssueError::passing(format_args!("the renewal broke off: {reason}"))
 }

@@ -7,12 +7,11 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::config::{load, not_usable};
 use super::runtime_directory::{self, Lock, bind};
-use super::{env, first_run, places};
+use super::{config, env, first_run, places};
 use crate::agent::{self, Event, Facts, Loaded, Sockets};
 use crate::cli::{Agent, Shell};
-use crate::config::places::Places;
+use crate::ledger;
 use crate::profile::Requester;
 use crate::report::{self, Exit, Failure};
 
@@ -31,7 +30,7 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
 
     // A configuration that cannot be used leaves nothing behind.
     let is_first_run = places.config_is_default && !places.config.exists();
-    let configured = if is_first_run { None } else { Some(read(&places)?) };
+    let configured = if is_first_run { None } else { Some(config::open(&places)?) };
 
     runtime_directory::prepare(&places.runtime)?;
     let _lock = Lock::take(&places.lock())?;
@@ -40,7 +39,7 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
         Some(loaded) => loaded,
         None => {
             first_run::set_up(&places, &requester.user)?;
-            read(&places)?
+            config::open(&places)?
         }
     };
     let (control, _bound_control) = bind(&control)?;
@@ -48,18 +47,8 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
         Some((listener, _)) => (listener, None),
         None => bind(&socket).map(|(listener, bound)| (listener, Some(bound)))?,
     };
-    let facts = Facts { places, socket, requester, version: env!("CARGO_PKG_VERSION") };
+    let facts = Facts { places, socket, requester };
     serve(facts, listener, control, loaded)
-}
-
-fn read(places: &Places) -> Result<Loaded, Failure> {
-    let config = load(&places.config)?;
-    let loaded =
-        agent::open(config, &places.ledger).map_err(|error| not_usable(&places.config, error))?;
-    for warning in &loaded.warnings {
-        report::note(&format!("warning: {warning}"));
-    }
-    Ok(loaded)
 }
 
 /// One thread for all connections; slow signatures and disk go to others, which end when idle.
@@ -81,7 +70,9 @@ fn serve(
             let mut signals = Signals::new()?;
             report::print(&env::export(&facts.socket, Shell::Sh));
             tell_systemd(NotifyState::Ready);
-            agent::run(facts, sockets, loaded, async || signals.next().await).await
+            let ledger = facts.places.ledger.clone();
+            let check_records = move || ledger::check(&ledger);
+            agent::run(facts, sockets, loaded, check_records, async || signals.next().await).await
         })
         .map_err(cannot)?;
     // What still runs on another thread is not waited for.

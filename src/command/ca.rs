@@ -12,8 +12,8 @@ pub(super) fn public_key(arguments: &CaPublicKey) -> Result<Exit, Failure> {
     let config = config::load(&places.config)?;
     let environment = choose(&config.environments, arguments.environment.as_deref())?;
     let ca = signer::open_ca(&environment.ca).map_err(|error| {
-        let message = format!("environment {}: {}", environment.name, error.message);
-        Failure { hint: error.hint, ..Failure::new(message) }
+        Failure::new(format!("environment {}: {}", environment.name, error.message))
+            .advice(error.hint)
     })?;
     let line = match arguments.format {
         KeyFormat::PublicKey => line(ca.public_key(), &environment.name),

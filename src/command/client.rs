@@ -28,9 +28,7 @@ pub(super) fn ask(question: &Question) -> Result<Answer, Failure> {
         connected => connected.and_then(|stream| converse(stream, question)),
     };
     match answer {
-        Ok(Answer::Refused(trouble)) => {
-            Err(Failure { hint: trouble.hint, ..Failure::new(trouble.message) })
-        }
+        Ok(Answer::Refused(trouble)) => Err(Failure::new(trouble.message).advice(trouble.hint)),
         Ok(answer) => Ok(answer),
         Err(error) => Err(unintelligible(&socket, &error)),
     }

@@ -3,20 +3,15 @@
 use std::path::Path;
 
 use super::places;
-use crate::agent;
+use crate::agent::{self, Loaded};
 use crate::cli::ConfigFile;
+use crate::config::places::Places;
 use crate::config::{self, Config};
 use crate::report::{self, Exit, Failure};
 
 pub(super) fn check(file: Option<&Path>) -> Result<Exit, Failure> {
     let places = places(file)?;
-    let config = load(&places.config)?;
-    let loaded =
-        agent::open(config, &places.ledger).map_err(|error| not_usable(&places.config, error))?;
-    for warning in &loaded.warnings {
-        report::note(&format!("warning: {warning}"));
-    }
-    let count = loaded.environments.len();
+    let count = open(&places)?.environments.len();
     let environments = if count == 1 { "environment" } else { "environments" };
     report::print(&format!("{}: ok, {count} {environments}\n", places.config.display()));
     Ok(Exit::Done)
@@ -39,8 +34,13 @@ pub(super) fn load(path: &Path) -> Result<Config, Failure> {
     })
 }
 
-/// A key or CA that the configuration names cannot be used.
-pub(super) fn not_usable(path: &Path, error: agent::NotUsable) -> Failure {
-    let failure = Failure::new(format!("{}: {error}", path.display()));
-    Failure { hint: error.hint, ..failure }
+/// Reads a configuration and opens everything that it names; prints its warnings.
+pub(super) fn open(places: &Places) -> Result<Loaded, Failure> {
+    let loaded = agent::open(load(&places.config)?, &places.ledger).map_err(|error| {
+        Failure::new(format!("{}: {}", places.config.display(), error.message)).advice(error.hint)
+    })?;
+    for warning in &loaded.warnings {
+        report::note(&format!("warning: {warning}"));
+    }
+    Ok(loaded)
 }

@@ -10,7 +10,7 @@ use super::ca::authorized_keys;
 use crate::config;
 use crate::config::places::Places;
 use crate::report::{self, Failure};
-use crate::signer::{self, Signer, file};
+use crate::signer::{Signer, file};
 use crate::ssh::certificate::is_principal;
 use crate::ssh::key::PublicKey;
 
@@ -43,10 +43,8 @@ pub(super) fn set_up(places: &Places, user: &str) -> Result<(), Failure> {
 
 fn ca_key(path: &Path) -> Result<PublicKey, Failure> {
     if path.exists() {
-        let known = file::open(path).map_err(|signer::OpenError { message, hint }| Failure {
-            hint,
-            ..Failure::new(message)
-        })?;
+        let known =
+            file::open(path).map_err(|error| Failure::new(error.message).advice(error.hint))?;
         report::note(&format!("kept the CA key {}", path.display()));
         return Ok(known.public_key().clone());
     }

@@ -1,12 +1,10 @@
 //! The runtime directory: ours alone, one agent in it, sockets that replace nothing of value.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::Mode;
 
 use crate::report::Failure;
 
@@ -99,7 +97,7 @@ impl Drop for Bound {
     fn drop(&mut self) {
         // Not ours any more where somebody put another in its place.
         if self.path.symlink_metadata().is_ok_and(|now| now.ino() == self.inode) {
-            let _ = std::fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
@@ -122,11 +120,9 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Bound), Failure> {
     let failed =
         |error: io::Error| Failure::new(format!("cannot listen on {}: {error}", path.display()));
     make_way(path)?;
-    // Closed to others from its first moment.
-    let before = rustix::process::umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = bound.map_err(failed)?;
+    // Closed to others from its first moment: this process began with umask 077.
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
     let inode = path.symlink_metadata().map_err(failed)?.ino();
     listener.set_nonblocking(true).map_err(failed)?;
     Ok((listener, Bound { path: path.to_owned(), inode }))
@@ -143,7 +139,7 @@ fn make_way(path: &Path) -> Result<(), Failure> {
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(in_the_way("is in use by another program")),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path)
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path)
             .map_err(|error| {
                 Failure::new(format!("cannot remove the old socket {}: {error}", path.display()))
             }),

@@ -37,18 +37,9 @@ pub(super) fn run(arguments: &Status) -> Result<Exit, Failure> {
 
 /// What to say when the daemon is not of this program's version.
 fn other_version(running: &str, own: &str) -> Option<String> {
-    let number = |version: &str| -> Vec<u64> {
-        version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0)).collect()
-    };
-    let what = match number(running).cmp(&number(own)) {
-        _ if running == own => return None,
-        std::cmp::Ordering::Less => "older than",
-        std::cmp::Ordering::Greater => "newer than",
-        std::cmp::Ordering::Equal => "not of the version of",
-    };
-    Some(format!(
-        "the running agent ({running}) is {what} this program ({own}): restart it to use this one"
-    ))
+    (running != own).then(|| {
+        format!("the running agent is {running}, this program {own}: restart it to use this one")
+    })
 }
 
 /// How a snapshot is laid out.
@@ -135,10 +126,11 @@ impl Page {
             rows.push(vec![plain("  key id"), plain(&held.key_id)]);
         }
         if let Some(last) = &environment.last_error {
-            let since = format!("{} (since {})", last.message, self.time(last.since));
+            let message = &last.trouble.message;
+            let since = format!("{message} (since {})", self.time(last.since));
             rows.push(vec![self.cell(RED, "  error".to_owned()), plain(since)]);
             let usual = format!("evercert renew {}", environment.name);
-            let hint = last.hint.as_deref().unwrap_or(&usual);
+            let hint = last.trouble.hint.as_deref().unwrap_or(&usual);
             rows.push(vec![plain("  hint"), plain(hint)]);
         } else if environment.state == State::Paused {
             let hint = format!("its keys were dropped; evercert renew {}", environment.name);
@@ -175,7 +167,7 @@ fn colour(state: State) -> &'static str {
 /// What is left of a life, as a bar.
 fn bar(left: SignedDuration, whole: SignedDuration) -> String {
     let share = left.as_secs_f64() / whole.as_secs_f64().max(1.0);
-    let full = (0..BAR).filter(|tenth| share * BAR as f64 > *tenth as f64).count();
+    let full = (0..BAR).filter(|part| share * BAR as f64 > *part as f64).count();
     "█".repeat(full) + &"░".repeat(BAR - full)
 }
 
@@ -242,8 +234,8 @@ mod tests {
     #[test]
     fn another_version_of_the_daemon_is_told() {
         assert_eq!(other_version("1.2.0", "1.2.0"), None);
-        assert!(other_version("1.2.0", "1.10.0").unwrap().contains("older than"));
-        assert!(other_version("2.0.0", "1.10.0").unwrap().contains("newer than"));
+        let advice = other_version("1.2.0", "1.10.0").unwrap();
+        assert!(advice.contains("agent is 1.2.0, this program 1.10.0"), "{advice}");
     }
 
     #[test]

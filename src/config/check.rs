@@ -1,12 +1,13 @@
 //! From what was written to what may be used: every rule about a single configuration file.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::file::{self, File};
-use super::{Ca, Environment, Key, KeyKind, Problem, duration, is_network, nearest, places};
+use super::{Ca, Environment, Key, KeyKind, Problem, duration, nearest, places};
 use crate::ssh::certificate::{MAX_PRINCIPALS, MAX_TEXT, Options, is_key_id, is_principal};
 
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -30,7 +31,7 @@ const DEFAULT_EXTENSIONS: [&str; 5] = [
 pub(super) fn check(raw: File, folder: &Path) -> Result<(Vec<Environment>, Vec<Problem>), Problem> {
     let mut warnings = Vec::new();
     let mut environments = Vec::new();
-    for (name, environment) in raw.environments.0 {
+    for (name, environment) in raw.environments {
         environments.push(check_environment(&name, environment, folder, &mut warnings)?);
     }
     Ok((environments, warnings))
@@ -38,16 +39,12 @@ pub(super) fn check(raw: File, folder: &Path) -> Result<(Vec<Environment>, Vec<P
 
 fn check_environment(
     name: &Spanned<String>,
-    raw: Spanned<file::Environment>,
+    raw: file::Environment,
     folder: &Path,
     warnings: &mut Vec<Problem>,
 ) -> Result<Environment, Problem> {
     check_name(name)?;
-    let raw = raw.into_inner();
-    let missing = |what: &str| Problem {
-        message: format!("environment {} has no {what}", name.as_ref()),
-        at: Some(name.span().start),
-    };
+    let missing = |what: &str| at(name, format!("environment {} has no {what}", name.as_ref()));
     let principals = raw.principals.ok_or_else(|| missing("principals: name at least one"))?;
     let lifetime = check_lifetime(name, raw.lifetime, raw.max_lifetime, warnings)?;
     let ca =
@@ -308,10 +305,8 @@ fn check_wait(raw: Option<Spanned<String>>) -> Result<Duration, Problem> {
 }
 
 fn check_ca(name: &Spanned<String>, raw: file::Ca, folder: &Path) -> Result<Ca, Problem> {
-    let missing = |what: &str| Problem {
-        message: format!("the ca of environment {} has no {what}", name.as_ref()),
-        at: Some(name.span().start),
-    };
+    let missing =
+        |what: &str| at(name, format!("the ca of environment {} has no {what}", name.as_ref()));
     let kind = raw.kind.ok_or_else(|| missing("kind: \"file\" is known"))?;
     match kind.as_ref().as_str() {
         "file" => {
@@ -358,4 +353,46 @@ fn unknown(what: &str, wrong: &str, known: &[&str], more: &str) -> String {
 
 fn at<T>(value: &Spanned<T>, message: String) -> Problem {
     Problem { message, at: Some(value.span().start) }
+}
+
+/// An address, or a network in CIDR notation without host bits, as sshd's source-address takes it.
+fn is_network(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return text.parse::<IpAddr>().is_ok();
+    };
+    let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u32>()) else {
+        return false;
+    };
+    match address {
+        IpAddr::V4(v4) => {
+            bits <= 32 && u32::from(v4) & u32::MAX.checked_shr(bits).unwrap_or(0) == 0
+        }
+        IpAddr::V6(v6) => {
+            bits <= 128 && u128::from(v6) & u128::MAX.checked_shr(bits).unwrap_or(0) == 0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_carry_no_host_bits() {
+        for (text, good) in [
+            ("192.0.2.1", true),
+            ("192.0.2.0/24", true),
+            ("0.0.0.0/0", true),
+            ("2001:db8::/32", true),
+            ("2001:db8::1/128", true),
+            ("192.0.2.1/24", false),
+            ("192.0.2.0/33", false),
+            ("2001:db8::1/32", false),
+            ("host", false),
+            ("", false),
+            ("192.0.2.0/", false),
+        ] {
+            assert_eq!(is_network(text), good, "{text}");
+        }
+    }
 }

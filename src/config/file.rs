@@ -1,11 +1,10 @@
 //! The file as it is written: every field optional, every value with its place, unknown keys
 //! refused.
 
-use std::fmt;
 use std::ops::Range;
 
+use indexmap::IndexMap;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::{Problem, nearest};
@@ -15,7 +14,7 @@ use super::{Problem, nearest};
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     #[serde(default)]
-    pub(super) environments: Ordered<Environment>,
+    pub(super) environments: IndexMap<Spanned<String>, Environment>,
 }
 
 /// `[environments.NAME]`
@@ -46,39 +45,6 @@ pub(super) struct Ca {
     pub(super) path: Option<Spanned<String>>,
 }
 
-/// A table in the order in which it was written.
-pub(super) struct Ordered<T>(pub(super) Vec<(Spanned<String>, Spanned<T>)>);
-
-impl<T> Default for Ordered<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries<T>(std::marker::PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
-            type Value = Ordered<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table of environments")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Ordered(entries))
-            }
-        }
-
-        deserializer.deserialize_map(Entries(std::marker::PhantomData))
-    }
-}
-
 /// Reads the text, or says where and why not.
 pub(super) fn read(text: &str) -> Result<File, Problem> {
     toml::from_str(text).map_err(|error| Problem {
@@ -90,6 +56,9 @@ pub(super) fn read(text: &str) -> Result<File, Problem> {
 /// An unknown key is told with its nearest neighbour, or with what is known here.
 fn explain(message: &str) -> String {
     let Some(rest) = message.strip_prefix("unknown field `") else {
+        // In TOML's words, where the reader uses its own.
+        let message = message.replace("expected a map", "expected a table");
+        let message = message.replace("expected a sequence", "expected an array");
         return message.trim_end().replace('\n', "; ");
     };
     let mut quoted = rest.split('`').step_by(2);

@@ -1,8 +1,8 @@
 //! One `session-bind@openssh.com` (OpenSSH PROTOCOL.agent section 1): a host key's signature over
 //! a session id proves which host the connection's session is with.
 
-use crate::ssh::certificate::{self, Certificate};
-use crate::ssh::key::PublicKey;
+use crate::ssh::certificate::Certificate;
+use crate::ssh::key::{PublicKey, is_certificate_name};
 use crate::ssh::signature::Signature;
 use crate::ssh::wire::{Cursor, Malformed};
 
@@ -70,7 +70,7 @@ impl Binding {
 
 /// A host key arrives plain, or as the certificate that the host showed.
 fn read_host(blob: &[u8]) -> Result<(PublicKey, Option<Certificate>), Malformed> {
-    if certificate::is_certificate_name(Cursor::new(blob).string()?) {
+    if is_certificate_name(Cursor::new(blob).string()?) {
         let certificate = Certificate::from_blob(blob)?;
         Ok((certificate.public_key.clone(), Some(certificate)))
     } else {

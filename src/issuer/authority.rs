@@ -35,59 +35,77 @@ impl Issuer for Authority {
     }
 
     async fn issue(&self, request: &CertificateRequest) -> Result<Certificate, IssueError> {
-        match self.issue_once(request).await {
-            // Once in the life of a fleet, by chance; twice in a row is no chance.
-            Err(Failure::Ledger(LedgerError::Taken(_))) => {
-                self.issue_once(request).await.map_err(IssueError::from)
-            }
-            issued => issued.map_err(IssueError::from),
-        }
-    }
-
-    fn check_records(&self) -> Vec<String> {
-        self.ledger.check().unwrap_or_else(|error| vec![error.to_string()])
+        let to_be_signed = self.claim(request).await?;
+        let algorithm = SignatureAlgorithm::strongest(self.ca().key_type());
+        let signature =
+            self.signer.sign(&to_be_signed, algorithm).await.map_err(|error| {
+                IssueError::passing(format_args!("the CA did not sign: {error}"))
+            })?;
+        let wrong = "the CA's signature does not verify with its public key";
+        let certificate =
+            certificate::join(to_be_signed, &signature).map_err(|_| IssueError::passing(wrong))?;
+        certificate.verify().map_err(|_| IssueError::passing(wrong))?;
+        Ok(certificate)
     }
 }
 
 impl Authority {
-    async fn issue_once(&self, request: &CertificateRequest) -> Result<Certificate, Failure> {
-        let serial = random_serial()?;
+    /// Writes the certificate but for its signature, and records it under a serial of its own.
+    async fn claim(&self, request: &CertificateRequest) -> Result<Vec<u8>, IssueError> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let key_id = request.key_id.replace("{serial}", &serial.to_string());
-        let draft = Draft {
-            nonce: random()?,
-            subject: &request.public_key,
-            serial,
-            key_id: &key_id,
-            principals: &request.principals,
-            valid_after: now.saturating_sub(BACKDATE).as_secs(),
-            valid_before: now.saturating_add(request.lifetime).as_secs(),
-            critical_options: &request.critical_options,
-            extensions: &request.extensions,
-            ca: self.ca(),
-        };
-        let to_be_signed = draft.to_be_signed().map_err(Failure::Unfit)?;
-        self.ledger.record(&record(&draft, request, now)?).await.map_err(Failure::Ledger)?;
-        let algorithm = SignatureAlgorithm::strongest(self.ca().key_type());
-        let signature =
-            self.signer.sign(&to_be_signed, algorithm).await.map_err(Failure::Signer)?;
-        let certificate =
-            certificate::join(to_be_signed, &signature).map_err(|_| Failure::BadSignature)?;
-        certificate.verify().map_err(|_| Failure::BadSignature)?;
-        Ok(certificate)
+        let mut taken = false;
+        loop {
+            let serial = random_serial()?;
+            let key_id = request.key_id.replace("{serial}", &serial.to_string());
+            let draft = Draft {
+                nonce: random()?,
+                subject: &request.public_key,
+                serial,
+                key_id: &key_id,
+                principals: &request.principals,
+                valid_after: now.saturating_sub(BACKDATE).as_secs(),
+                valid_before: now.saturating_add(request.lifetime).as_secs(),
+                critical_options: &request.critical_options,
+                extensions: &request.extensions,
+                ca: self.ca(),
+            };
+            let to_be_signed = draft.to_be_signed().map_err(unfit)?;
+            match self.ledger.record(&record(&draft, request, now)?).await {
+                Ok(()) => return Ok(to_be_signed),
+                // By chance that happens once; twice in a row is no chance.
+                Err(LedgerError::Taken(_)) if !taken => taken = true,
+                Err(error) => return Err(unrecorded(error)),
+            }
+        }
     }
+}
+
+fn unfit(error: certificate::Unfit) -> IssueError {
+    let hint = Some("mend the configuration".to_owned());
+    IssueError { message: error.to_string(), hint, retry: Retry::Final }
+}
+
+fn unrecorded(error: LedgerError) -> IssueError {
+    let message = error.to_string();
+    let hint = match error {
+        LedgerError::Taken(_) => None,
+        LedgerError::Unwritable { folder, .. } => {
+            Some(format!("make {folder} writable, with room on its disk"))
+        }
+    };
+    IssueError { message, hint, retry: Retry::Soon }
 }
 
 fn record(
     draft: &Draft<'_>,
     request: &CertificateRequest,
     now: Duration,
-) -> Result<Record, Failure> {
+) -> Result<Record, IssueError> {
     let time = |seconds: u64| {
         i64::try_from(seconds)
             .ok()
-            .and_then(|s| Timestamp::from_second(s).ok())
-            .ok_or(Failure::Clock)
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .ok_or_else(|| IssueError::passing("the clock is outside the years of any calendar"))
     };
     Ok(Record {
         serial: draft.serial,
@@ -106,7 +124,7 @@ fn record(
 }
 
 /// 1 ..= 2^63 - 1: a serial needs no counter, and fits every signed reader.
-fn random_serial() -> Result<u64, Failure> {
+fn random_serial() -> Result<u64, IssueError> {
     loop {
         let serial = u64::from_be_bytes(random()?) >> 1;
         if serial != 0 {
@@ -115,39 +133,11 @@ fn random_serial() -> Result<u64, Failure> {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
+fn random<const N: usize>() -> Result<[u8; N], IssueError> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::Random)?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| IssueError::passing("the system has no random numbers to give"))?;
     Ok(bytes)
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("the system has no random numbers to give")]
-    Random,
-    #[error("the clock is outside the years that a record can hold")]
-    Clock,
-    #[error("{0}")]
-    Unfit(certificate::Unfit),
-    #[error("{0}")]
-    Ledger(LedgerError),
-    #[error("the CA did not sign: {0}")]
-    Signer(crate::signer::SignError),
-    #[error("the CA's signature does not verify with its public key")]
-    BadSignature,
-}
-
-impl From<Failure> for IssueError {
-    fn from(failure: Failure) -> Self {
-        let (retry, hint) = match &failure {
-            Failure::Unfit(_) => (Retry::Final, Some("mend the configuration".to_owned())),
-            Failure::Ledger(LedgerError::Unwritable { folder, .. }) => {
-                (Retry::Soon, Some(format!("make {folder} writable, with room on its disk")))
-            }
-            _ => (Retry::Soon, None),
-        };
-        Self { message: failure.to_string(), hint, retry }
-    }
 }
 
 #[cfg(test)]

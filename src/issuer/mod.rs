@@ -2,13 +2,14 @@
 
 mod authority;
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::config::Environment;
+use crate::config;
 use crate::profile::CertificateRequest;
 use crate::signer::{self, OpenError};
 use crate::ssh::certificate::Certificate;
@@ -26,10 +27,6 @@ pub trait Issuer: Send + Sync {
     /// # Errors
     /// [`IssueError`] says what failed, what to do, and when to try again.
     async fn issue(&self, request: &CertificateRequest) -> Result<Certificate, IssueError>;
-
-    /// Looks for damage in what was recorded before, in words. Blocks for as long as it takes to
-    /// read every record.
-    fn check_records(&self) -> Vec<String>;
 }
 
 /// Why there is no certificate.
@@ -44,6 +41,19 @@ pub struct IssueError {
     pub retry: Retry,
 }
 
+impl IssueError {
+    /// A failure that says no more than this, and may pass.
+    pub fn passing(what: impl Display) -> Self {
+        Self { message: what.to_string(), hint: None, retry: Retry::Soon }
+    }
+}
+
+impl From<OpenError> for IssueError {
+    fn from(OpenError { message, hint }: OpenError) -> Self {
+        Self { message, hint, retry: Retry::Soon }
+    }
+}
+
 /// When another attempt makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -55,11 +65,11 @@ pub enum Retry {
     Final,
 }
 
-/// Opens the issuer that an environment names. `ledger` is the folder of all ledgers.
+/// Opens the issuer that a configuration names. `ledger` is the folder of all ledgers.
 ///
 /// # Errors
 /// When the CA's key cannot be had as it is configured.
-pub fn open(environment: &Environment, ledger: &Path) -> Result<Arc<dyn Issuer>, OpenError> {
-    let signer = signer::open_ca(&environment.ca)?;
+pub fn open(ca: &config::Ca, ledger: &Path) -> Result<Arc<dyn Issuer>, OpenError> {
+    let signer = signer::open_ca(ca)?;
     Ok(Arc::new(Authority::new(signer, ledger)))
 }

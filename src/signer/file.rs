@@ -26,7 +26,10 @@ pub fn open(path: &Path) -> Result<LocalKey, OpenError> {
     let text = read(path)?;
     let file = KeyFile::from_text(&text).map_err(|why| unusable(path, why))?;
     let key = file.key().map_err(|why| unusable(path, why))?;
-    LocalKey::from_private(&key).map_err(|_| unusable(path, Unreadable::KeyType))
+    LocalKey::from_private(&key).map_err(|misfit| OpenError {
+        message: format!("key file {}: {misfit}", path.display()),
+        hint: None,
+    })
 }
 
 fn unusable(path: &Path, why: Unreadable) -> OpenError {
@@ -40,10 +43,9 @@ fn unusable(path: &Path, why: Unreadable) -> OpenError {
             format!("key file {shown} is protected by a passphrase"),
             Some(format!("take it off: ssh-keygen -p -N '' -f {shown}")),
         ),
-        Unreadable::KeyType => (
-            format!("key file {shown} holds no Ed25519, ECDSA or RSA key (2048 to 8192 bits)"),
-            None,
-        ),
+        Unreadable::KeyType => {
+            (format!("key file {shown} holds no Ed25519, ECDSA or RSA key"), None)
+        }
     };
     OpenError { message, hint }
 }

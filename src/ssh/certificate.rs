@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::key::{CERTIFICATE_SUFFIX, KeyType, PublicKey};
+use super::key::{KeyType, PublicKey};
 use super::signature::{BadSignature, Signature};
 use super::wire::{Cursor, Malformed, Put};
 
@@ -150,7 +150,7 @@ pub fn join(mut to_be_signed: Vec<u8>, signature: &Signature) -> Result<Certific
 #[derive(Clone)]
 pub struct Certificate {
     blob: Vec<u8>,
-    signed: usize,
+    signed_length: usize,
     signature: Signature,
     /// The certified key.
     pub public_key: PublicKey,
@@ -194,12 +194,12 @@ impl Certificate {
         let extensions = cursor.string()?.to_vec();
         cursor.string()?; // reserved
         let ca = PublicKey::from_blob(cursor.string()?)?;
-        let signed = blob.len() - cursor.rest().len();
+        let signed_length = blob.len() - cursor.rest().len();
         let signature = Signature::from_blob(cursor.string()?)?;
         cursor.end()?;
         Ok(Self {
             blob: blob.to_vec(),
-            signed,
+            signed_length,
             signature,
             public_key,
             serial,
@@ -223,7 +223,7 @@ impl Certificate {
     /// Checks the CA's signature with the key that the certificate itself names. Whether that CA
     /// is to be trusted is the caller's question.
     pub fn verify(&self) -> Result<(), BadSignature> {
-        let signed = self.blob.get(..self.signed).ok_or(BadSignature)?;
+        let signed = self.blob.get(..self.signed_length).ok_or(BadSignature)?;
         self.signature.verify(&self.ca, signed)
     }
 
@@ -250,12 +250,6 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "certificate {} {:?} of {:?}", self.serial, self.key_id, self.public_key)
     }
-}
-
-/// Whether a key type's name is that of a certificate of any kind.
-#[must_use]
-pub fn is_certificate_name(name: &[u8]) -> bool {
-    name.ends_with(CERTIFICATE_SUFFIX.as_bytes())
 }
 
 /// The certified key's fields stand in the certificate as in its own blob, but for the type name.

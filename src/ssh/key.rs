@@ -10,10 +10,10 @@ use ssh_key::public::KeyData;
 use super::wire::{Cursor, Malformed};
 
 /// The suffix of every certificate's key type (PROTOCOL.certkeys).
-pub(crate) const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
+const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
 
 /// The kinds of key that evercert signs with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyType {
     /// `ssh-ed25519` (RFC 8709)
     Ed25519,
@@ -28,8 +28,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    /// Every type, for tables.
-    pub const ALL: [Self; 5] =
+    const ALL: [Self; 5] =
         [Self::Ed25519, Self::EcdsaP256, Self::EcdsaP384, Self::EcdsaP521, Self::Rsa];
 
     /// The type's name on the wire.
@@ -61,6 +60,12 @@ impl KeyType {
     pub fn from_certificate_name(name: &[u8]) -> Option<Self> {
         Self::from_name(name.strip_suffix(CERTIFICATE_SUFFIX.as_bytes())?)
     }
+}
+
+/// Whether a key type's name is that of a certificate of any kind.
+#[must_use]
+pub fn is_certificate_name(name: &[u8]) -> bool {
+    name.ends_with(CERTIFICATE_SUFFIX.as_bytes())
 }
 
 /// A public key: parsed, and as the blob that names it (RFC 4253 section 6.6). Cheap to clone.

@@ -1,8 +1,8 @@
 //! The agent protocol (RFC 9987; OpenSSH PROTOCOL.agent): requests read from one frame, replies
 //! written as one. What we only pass on or compare stays bytes.
 
-use super::certificate::{self, Certificate};
-use super::key::KeyType;
+use super::certificate::Certificate;
+use super::key::{KeyType, is_certificate_name};
 use super::private::PrivateKey;
 use super::wire::{Cursor, Malformed, Put};
 
@@ -95,7 +95,7 @@ impl<'a> Addition<'a> {
     fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(body);
         let name = cursor.string()?;
-        let (key, certificate) = if certificate::is_certificate_name(name) {
+        let (key, certificate) = if is_certificate_name(name) {
             let kind = KeyType::from_certificate_name(name).ok_or(Malformed)?;
             let blob = cursor.string()?;
             if Cursor::new(blob).string()? != name {
@@ -152,10 +152,7 @@ impl Reply {
 }
 
 /// Appends a list of (blob, comment) as one frame, length included.
-pub fn write_identities<'a>(
-    out: &mut Vec<u8>,
-    identities: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
-) {
+pub fn write_identities(out: &mut Vec<u8>, identities: &[(&[u8], &[u8])]) {
     frame(out, |out| {
         out.push(IDENTITIES_ANSWER);
         out.put_u32(u32::try_from(identities.len()).unwrap_or(u32::MAX));
@@ -205,7 +202,7 @@ mod tests {
         let mut out = Vec::new();
         Reply::Failure.write(&mut out);
         Reply::Extensions(&["a"]).write(&mut out);
-        write_identities(&mut out, [(&b"k"[..], &b"c"[..])].into_iter());
+        write_identities(&mut out, &[(b"k", b"c")]);
         let mut cursor = Cursor::new(&out);
         assert_eq!(cursor.string(), Ok(&[FAILURE][..]));
         assert_eq!(cursor.string(), Ok(&b"\x1d\0\0\0\x05query\0\0\0\x01a"[..]));

@@ -147,8 +147,8 @@ impl KeyFile {
         let kind = KeyType::from_name(section.string()?).ok_or(Unreadable::KeyType)?;
         let key = PrivateKey::read(kind, &mut section)?;
         section.string()?; // comment
-        let padding = section.rest().iter().zip(1..);
-        if section.rest().len() >= 16 || padding.clone().any(|(byte, wanted)| *byte != wanted) {
+        let padding = section.rest();
+        if padding.len() >= 16 || padding.iter().zip(1..).any(|(byte, wanted)| *byte != wanted) {
             return Err(Unreadable::NotAKey);
         }
         Ok(key)

@@ -142,20 +142,16 @@ impl Signature {
             (A::Ed25519, KeyData::Ed25519(point)) => {
                 lc::UnparsedPublicKey::new(&lc::ED25519, &point.0).verify(message, &self.bytes)
             }
-            (A::EcdsaP256, KeyData::Ecdsa(point)) => {
-                let fixed = self.r_and_s(32)?;
-                lc::UnparsedPublicKey::new(&lc::ECDSA_P256_SHA256_FIXED, point.as_sec1_bytes())
-                    .verify(message, &fixed)
-            }
-            (A::EcdsaP384, KeyData::Ecdsa(point)) => {
-                let fixed = self.r_and_s(48)?;
-                lc::UnparsedPublicKey::new(&lc::ECDSA_P384_SHA384_FIXED, point.as_sec1_bytes())
-                    .verify(message, &fixed)
-            }
-            (A::EcdsaP521, KeyData::Ecdsa(point)) => {
-                let fixed = self.r_and_s(66)?;
-                lc::UnparsedPublicKey::new(&lc::ECDSA_P521_SHA512_FIXED, point.as_sec1_bytes())
-                    .verify(message, &fixed)
+            (A::EcdsaP256 | A::EcdsaP384 | A::EcdsaP521, KeyData::Ecdsa(point)) => {
+                let point = point.as_sec1_bytes();
+                // A byte and two coordinates, each as wide as r and s.
+                let fixed = self.r_and_s(point.len() / 2)?;
+                let curve = match self.algorithm {
+                    A::EcdsaP256 => &lc::ECDSA_P256_SHA256_FIXED,
+                    A::EcdsaP384 => &lc::ECDSA_P384_SHA384_FIXED,
+                    _ => &lc::ECDSA_P521_SHA512_FIXED,
+                };
+                lc::UnparsedPublicKey::new(curve, point).verify(message, &fixed)
             }
             (A::RsaSha256 | A::RsaSha512, KeyData::Rsa(numbers)) => {
                 let n = numbers.n.as_positive_bytes().ok_or(BadSignature)?;

@@ -6,7 +6,6 @@
 pub struct Malformed;
 
 /// Reads one message from front to back without copying.
-#[derive(Clone)]
 pub struct Cursor<'a> {
     rest: &'a [u8],
 }
