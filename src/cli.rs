@@ -48,7 +48,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ConfigFile {
     /// Configuration file, instead of the default place
-    #[arg(long, value_name = "FILE", env = "EVERCERT_CONFIG")]
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
@@ -135,7 +135,6 @@ Examples:
   evercert config check staging.toml")]
     Check {
         /// The file to check, instead of the one in force
-        #[arg(env = "EVERCERT_CONFIG")]
         file: Option<PathBuf>,
     },
     /// Print where the configuration is read from

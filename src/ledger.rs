@@ -2,9 +2,7 @@
 //! signed. Creating the record is the claim on the serial, so a serial may be claimed and never
 //! used, but is never used twice.
 
-use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -13,6 +11,7 @@ use object_store::path::Path as Key;
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 
+use crate::config::places::make_folder;
 use crate::ssh::certificate::Options;
 use crate::ssh::key::PublicKey;
 
@@ -82,7 +81,7 @@ impl Ledger {
     /// [`LedgerError::Taken`] when the serial has a record; [`LedgerError::Unwritable`] when
     /// nothing durable could be written.
     pub async fn record(&self, record: &Record) -> Result<(), LedgerError> {
-        let store = self.open()?;
+        let store = self.open().await?;
         let mut content =
             serde_json::to_vec_pretty(record).map_err(|error| self.unwritable(&error))?;
         content.push(b'\n');
@@ -97,15 +96,18 @@ impl Ledger {
         }
     }
 
-    fn open(&self) -> Result<LocalFileSystem, LedgerError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)
-            .map_err(|error| self.unwritable(&error))?;
-        let store = LocalFileSystem::new_with_prefix(&self.folder)
-            .map_err(|error| self.unwritable(&root_cause(&error)))?;
-        Ok(store.with_fsync(true))
+    /// Anew for each record: the folder may have gone meanwhile, or its disk.
+    async fn open(&self) -> Result<LocalFileSystem, LedgerError> {
+        let folder = self.folder.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            make_folder(&folder).map_err(|error| error.to_string())?;
+            LocalFileSystem::new_with_prefix(&folder).map_err(|error| root_cause(&error))
+        });
+        match opened.await {
+            Ok(Ok(store)) => Ok(store.with_fsync(true)),
+            Ok(Err(reason)) => Err(self.unwritable(&reason)),
+            Err(panic) => Err(self.unwritable(&panic)),
+        }
     }
 
     fn unwritable(&self, reason: &dyn std::fmt::Display) -> LedgerError {

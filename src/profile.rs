@@ -108,13 +108,12 @@ pub fn accept(
     if certificate.public_key != request.public_key {
         return Err(Unacceptable::Key);
     }
-    if certificate.ca != *ca {
-        return Err(Unacceptable::Ca {
-            found: certificate.ca.fingerprint(),
-            pinned: ca.fingerprint(),
-        });
+    if certificate.ca() != ca.blob() {
+        let found = PublicKey::from_blob(certificate.ca());
+        let found = found.map_or("a key of unknown type".to_owned(), |key| key.fingerprint());
+        return Err(Unacceptable::Ca { found, pinned: ca.fingerprint() });
     }
-    certificate.verify().map_err(|_| Unacceptable::Signature)?;
+    certificate.verify(ca).map_err(|_| Unacceptable::Signature)?;
     if certificate.kind != Kind::User {
         return Err(Unacceptable::Kind);
     }

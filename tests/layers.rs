@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent",       &["config", "destination", "issuer", "profile", "signer", "ssh", "status"]),
     // issuing: may reach the network
     ("issuer",      &["config", "ledger", "profile", "signer", "ssh"]),
-    ("ledger",      &["ssh"]),
+    ("ledger",      &["config", "ssh"]),
     // holding: one file per holder of keys
     ("signer",      &["config", "ssh"]),
     // deciding: pure

@@ -15,7 +15,9 @@ use super::keyring::Added;
 use crate::destination::Bindings;
 use crate::signer::Signer;
 use crate::signer::local::LocalKey;
-use crate::ssh::message::{Addition, MAX_MESSAGE, Reply, Request, SESSION_BIND};
+use crate::ssh::message::{
+    Addition, MAX_MESSAGE, REQUEST_IDENTITIES, Reply, Request, SESSION_BIND,
+};
 use crate::ssh::signature::SignatureAlgorithm;
 
 /// Replies are sent when so many bytes wait; nothing more is read until they are taken.
@@ -54,8 +56,13 @@ impl Connection {
             let framing = loop {
                 match inbox.next_frame() {
                     Ok(Some(frame)) => {
+                        let is_cheap = frame.first() == Some(&REQUEST_IDENTITIES);
                         let secret = self.answer(frame, &mut replies).await;
                         inbox.consume(secret);
+                        if !is_cheap {
+                            // One thread serves all: after each signature it is the others' turn.
+                            tokio::task::yield_now().await;
+                        }
                     }
                     end => break end.map(|_| ()),
                 }
@@ -154,7 +161,7 @@ impl Connection {
         match self.bindings.bind(body) {
             Ok(()) => Reply::Success,
             Err(refused) => {
-                tracing::info!("refused a session-bind: {refused}");
+                tracing::debug!("refused a session-bind: {refused}");
                 Reply::ExtensionFailure
             }
         }

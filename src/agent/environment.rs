@@ -38,6 +38,8 @@ pub(super) struct Environment {
     pub(super) attempts: u64,
     /// Changes when key or settings do: a renewal that began before does not count.
     pub(super) epoch: u64,
+    /// The epoch in which the renewal on its way began: its result counts if that is still this one.
+    pub(super) job: Option<u64>,
     /// The next renewal makes a fresh session key.
     pub(super) fresh_key: bool,
     pub(super) last_error: Option<LastError>,
@@ -54,15 +56,14 @@ struct Held {
 
 /// A certificate that was renewed away.
 struct Retired {
-    blob: Vec<u8>,
-    valid_before: u64,
+    certificate: Arc<Certificate>,
     /// On the boot clock.
     until: Duration,
 }
 
 impl Retired {
     fn signs_at(&self, now: &Clocks) -> bool {
-        now.seconds() < self.valid_before && now.boot < self.until
+        self.certificate.is_valid_at(now.seconds()) && now.boot < self.until
     }
 }
 
@@ -81,6 +82,7 @@ impl Environment {
             schedule: Schedule::default(),
             attempts: 0,
             epoch,
+            job: None,
             fresh_key: false,
             last_error: None,
             certificate: None,
@@ -89,21 +91,37 @@ impl Environment {
         }
     }
 
-    /// Carries over what a new configuration left unchanged: with the same settings and CA
-    /// everything, with others the session key alone, where it is still asked for. What rests goes
-    /// on resting.
-    pub(super) fn take_over(&mut self, old: Self) {
-        let same_file_key = match (&self.key, &old.key) {
-            (Some(new), Some(old)) => new.public_key() == old.public_key(),
-            _ => true,
-        };
-        if self.settings == old.settings && self.issuer.ca() == old.issuer.ca() && same_file_key {
-            let issuer = Arc::clone(&self.issuer);
-            *self = Self { issuer, ..old };
-        } else if old.schedule.paused {
+    /// Carries over what a new configuration left unchanged. With the same key, CA and rights that
+    /// is everything, and a renewal follows where the next certificate should look different. With
+    /// other rights it is the session key alone, where that is still asked for. What rests goes on
+    /// resting, and what is on its way is waited for.
+    pub(super) fn take_over(&mut self, mut old: Self) {
+        let (new, before) = (&self.settings, &old.settings);
+        let same_key = new.key == before.key
+            && match (&self.key, &old.key) {
+                (Some(new), Some(old)) => new.public_key() == old.public_key(),
+                _ => true,
+            };
+        let same_rights = self.issuer.ca() == old.issuer.ca()
+            && new.principals == before.principals
+            && new.extensions == before.extensions
+            && new.critical_options == before.critical_options;
+        if same_key && same_rights {
+            let other_look = new.lifetime != before.lifetime
+                || new.key_id != before.key_id
+                || new.renew_at != before.renew_at;
+            old.schedule.wanted |= other_look && !old.schedule.paused;
+            old.settings = Arc::clone(&self.settings);
+            old.issuer = Arc::clone(&self.issuer);
+            *self = old;
+            return;
+        }
+        self.job = old.job;
+        self.schedule.in_flight = old.schedule.in_flight;
+        if old.schedule.paused {
             self.key = None;
             self.schedule.paused = true;
-        } else if self.settings.key == old.settings.key && same_file_key {
+        } else if same_key {
             self.key = old.key;
         }
     }
@@ -140,7 +158,7 @@ impl Environment {
     /// Drops what has expired, for good: should the clock step back, it stays gone.
     pub(super) fn expire(&mut self, now: &Clocks) {
         let seconds = now.seconds();
-        self.retired.retain(|old| old.signs_at(now));
+        self.retired.retain(|old| seconds < old.certificate.valid_before && now.boot < old.until);
         let expired = |held: &Held| held.certificate.valid_before <= seconds;
         let gone = self.certificate.take_if(|held| expired(held)).is_some();
         self.lapsed |= gone;
@@ -171,7 +189,7 @@ impl Environment {
     pub(super) fn signs_for(&self, blob: &[u8], now: &Clocks) -> Option<&Arc<dyn Signer>> {
         let key = self.key.as_ref()?;
         let ours = self.holds(blob, now)
-            || self.retired.iter().any(|old| old.blob == blob && old.signs_at(now));
+            || self.retired.iter().any(|old| old.certificate.blob() == blob && old.signs_at(now));
         ours.then_some(key)
     }
 
@@ -197,8 +215,7 @@ impl Environment {
                 self.retired.pop_front();
             }
             self.retired.push_back(Retired {
-                blob: old.certificate.blob().to_vec(),
-                valid_before: old.certificate.valid_before,
+                certificate: old.certificate,
                 until: now.boot.saturating_add(GRACE),
             });
         }
@@ -226,7 +243,9 @@ impl Environment {
         self.lapsed = false;
         self.last_error = None;
         self.epoch = epoch;
-        self.schedule = Schedule { paused: true, ..Schedule::default() };
+        self.fresh_key = false;
+        let in_flight = self.schedule.in_flight;
+        self.schedule = Schedule { paused: true, in_flight, ..Schedule::default() };
     }
 
     /// What `ssh-add -l` shows: the name when all is well, else why not and what to type.

@@ -163,21 +163,17 @@ impl Keyring {
         Ok(())
     }
 
-    /// Removes what has exactly this blob. An environment loses all its keys and rests.
+    /// Removes what has exactly this blob, wherever it is. An environment loses all its keys and
+    /// rests. False when nobody had it.
     pub(super) fn remove(&mut self, blob: &[u8], now: &Clocks) -> bool {
         self.listing = None;
-        if self.added.shift_remove(blob).is_some() {
-            return true;
+        let mut removed = self.added.shift_remove(blob).is_some();
+        for environment in self.environments.iter_mut().filter(|one| one.holds(blob, now)) {
+            self.epochs += 1;
+            environment.drop_keys(self.epochs);
+            removed = true;
         }
-        self.epochs += 1;
-        let epoch = self.epochs;
-        match self.environments.iter_mut().find(|environment| environment.holds(blob, now)) {
-            Some(environment) => {
-                environment.drop_keys(epoch);
-                true
-            }
-            None => false,
-        }
+        removed
     }
 
     /// Removes everything; environments rest until somebody asks for a renewal.
@@ -201,6 +197,7 @@ impl Keyring {
                 Next::In(wait) => next = Some(next.map_or(wait, |least| least.min(wait))),
                 Next::Now => {
                     environment.schedule.started();
+                    environment.job = Some(environment.epoch);
                     let fresh = std::mem::take(&mut environment.fresh_key);
                     jobs.push(Job {
                         settings: Arc::clone(&environment.settings),
@@ -225,14 +222,19 @@ impl Keyring {
 
     /// Takes a renewal's result, unless the environment changed meanwhile. True when it counts.
     pub(super) fn finish(&mut self, job: &Job, done: Done, now: &Clocks) -> bool {
-        let same = |one: &&mut Environment| one.epoch == job.epoch;
-        let Some(environment) = self.environments.iter_mut().find(same) else { return false };
+        self.listing = None;
+        let begun = |one: &&mut Environment| one.job == Some(job.epoch);
+        let Some(environment) = self.environments.iter_mut().find(begun) else { return false };
+        environment.job = None;
+        environment.schedule.in_flight = false;
+        if environment.epoch != job.epoch {
+            return false;
+        }
         match done {
             Ok((key, certificate)) => environment.replace(key, certificate, now, chance()),
             Err(error) => environment.failed(error, now, chance()),
         }
         environment.attempts += 1;
-        self.listing = None;
         true
     }
 
@@ -260,7 +262,7 @@ impl Keyring {
             .iter_mut()
             .map(|environment| {
                 // A renewal on its way serves everybody, but not with the key it began with.
-                let running = environment.schedule.in_flight;
+                let running = environment.job == Some(environment.epoch);
                 let again = !running || new_key;
                 environment.schedule.wanted |= again;
                 environment.fresh_key |= new_key;
@@ -286,9 +288,11 @@ impl Keyring {
         Some(status::Renewed { name: ticket.name.clone(), outcome })
     }
 
-    pub(super) fn snapshot(&mut self, now: &Clocks) -> Vec<status::Environment> {
+    /// How every environment fares, and how many identities no list has room for.
+    pub(super) fn snapshot(&mut self, now: &Clocks) -> (Vec<status::Environment>, usize) {
         self.observe(now);
-        self.environments.iter().map(|environment| environment.snapshot(now)).collect()
+        let told = self.environments.iter().map(|environment| environment.snapshot(now)).collect();
+        (told, Listing::of(&self.environments, &self.added, now).left_out)
     }
 
     /// Whether this is the CA key of an environment, which is never offered to anyone.
@@ -460,6 +464,8 @@ mod tests {
         assert!(keyring.outcome(&ticket, &at(START + 2)).unwrap().outcome.is_err());
         let (jobs, next) = keyring.take_due(&at(START + 9999));
         assert!(jobs.is_empty() && next.is_none(), "it rests until somebody asks");
+        let ticket = keyring.want(&[], false).unwrap().remove(0);
+        assert!(keyring.outcome(&ticket, &at(START + 9999)).is_none(), "not before it was tried");
         keyring.want(&["one".to_owned()], false).unwrap();
         assert_eq!(keyring.take_due(&at(START + 9999)).0.len(), 1);
     }
@@ -483,8 +489,14 @@ mod tests {
         let (mut keyring, ca, key, first) = served().await;
         keyring.apply(opened(&ca, &(settings("two", "") + &settings("one", ""))));
         assert!(keyring.find(first.blob(), &at(START + 1)).is_some());
+        assert!(keyring.take_due(&at(START + 1)).0.iter().all(|job| job.settings.name == "two"));
+        keyring.apply(opened(&ca, &settings("one", "wait = \"1s\"")));
+        assert!(keyring.take_due(&at(START + 1)).0.is_empty());
         keyring.apply(opened(&ca, &settings("one", "lifetime = \"2h\"")));
-        assert!(keyring.find(first.blob(), &at(START + 1)).is_none());
+        assert!(keyring.find(first.blob(), &at(START + 1)).is_some(), "until the new one is there");
+        assert_eq!(keyring.take_due(&at(START + 1)).0.len(), 1);
+        keyring.apply(opened(&ca, &settings("one", "extensions = []")));
+        assert!(keyring.find(first.blob(), &at(START + 1)).is_none(), "other rights");
         assert!(keyring.find(key.public_key().blob(), &at(START + 1)).is_some());
         keyring.apply(opened(&ca, &settings("one", "key = \"ecdsa-p256\"")));
         assert!(keyring.find(key.public_key().blob(), &at(START + 1)).is_none());

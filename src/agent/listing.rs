@@ -21,6 +21,8 @@ type Entry<'a> = (&'a [u8], &'a [u8]);
 pub(super) struct Listing {
     /// The whole reply frame.
     pub(super) frame: Arc<[u8]>,
+    /// How many identities would have made the list too long for ssh.
+    pub(super) left_out: usize,
     from: u64,
     until: u64,
 }
@@ -63,11 +65,11 @@ impl Listing {
                 }
             }
         }
-        fit(&mut entries);
+        let left_out = fit(&mut entries);
         let mut frame = Vec::with_capacity(64 + entries.iter().map(entry_length).sum::<usize>());
         message::write_identities(&mut frame, &entries);
         let (from, until) = window(environments, added, seconds);
-        Self { frame: frame.into(), from, until }
+        Self { frame: frame.into(), left_out, from, until }
     }
 
     /// Whether the answer still holds, in seconds since 1970.
@@ -97,13 +99,16 @@ fn window(
     (from, until)
 }
 
-/// Bare keys at the end go first where the list would grow too long for ssh.
-fn fit(entries: &mut Vec<Entry<'_>>) {
+/// Takes out what would make the list too long for ssh, from its end, and says how many: bare keys
+/// stand there.
+fn fit(entries: &mut Vec<Entry<'_>>) -> usize {
+    let before = entries.len();
     let mut length: usize = entries.iter().map(entry_length).sum();
     while entries.len() > MAX_IDENTITIES || length > MAX_LIST {
-        let Some(last) = entries.pop() else { return };
+        let Some(last) = entries.pop() else { break };
         length -= entry_length(&last);
     }
+    before - entries.len()
 }
 
 /// How long an entry is on the wire.

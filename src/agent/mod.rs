@@ -76,6 +76,8 @@ struct Agent {
     damage: OnceLock<Vec<String>>,
     /// The renewal loop should look again.
     due: Notify,
+    /// The configuration should be read again.
+    reload: Notify,
     /// A renewal ended, or keys changed: whoever waits should look again.
     settled: watch::Sender<()>,
 }
@@ -113,12 +115,15 @@ pub async fn run(
         configured: Mutex::new(Configured::now(loaded.warnings)),
         damage: OnceLock::new(),
         due: Notify::new(),
+        reload: Notify::new(),
         settled: watch::Sender::new(()),
     });
     let jumps = clock::JumpWatch::new()?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(renewal::run(Arc::clone(&agent), jumps));
-    tokio::spawn(control::serve(Arc::clone(&agent), sockets.control, stopping.clone()));
+    tokio::spawn(reload::run(Arc::clone(&agent)));
+    let controlled =
+        tokio::spawn(control::serve(Arc::clone(&agent), sockets.control, stopping.clone()));
     tokio::task::spawn_blocking({
         let agent = Arc::clone(&agent);
         move || {
@@ -134,7 +139,7 @@ pub async fn run(
     loop {
         match events().await {
             Event::Stop => break,
-            Event::Reload => agent.reload().await,
+            Event::Reload => agent.reload.notify_one(),
             Event::Drop => {
                 tracing::info!("all keys dropped");
                 agent.keyring().remove_all();
@@ -144,7 +149,7 @@ pub async fn run(
     }
     stop.send_replace(true);
     // A panicked listener has nothing left to wait for.
-    let _ = served.await;
+    let _ = tokio::join!(served, controlled);
     Ok(())
 }
 
@@ -213,8 +218,13 @@ impl Agent {
     }
 
     fn snapshot(&self) -> status::Snapshot {
-        let environments = self.keyring().snapshot(&Clocks::read());
+        let (environments, left_out) = self.keyring().snapshot(&Clocks::read());
         let configured = self.configured();
+        let mut warnings = configured.warnings.clone();
+        warnings.extend(self.damage.get().into_iter().flatten().cloned());
+        if left_out > 0 {
+            warnings.push(format!("the list is too long for ssh: {left_out} identities left out"));
+        }
         status::Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             agent: status::Agent {
@@ -230,12 +240,7 @@ impl Agent {
                 error: configured.error.clone(),
             },
             environments,
-            warnings: configured
-                .warnings
-                .iter()
-                .chain(self.damage.get().into_iter().flatten())
-                .cloned()
-                .collect(),
+            warnings,
         }
     }
 }

@@ -48,9 +48,18 @@ fn open_one(environment: Environment, ledger: &Path) -> Result<Opened, OpenError
     Ok(Opened { settings: Arc::new(environment), issuer, key })
 }
 
+/// Reads the configuration again whenever that is asked for, beside everything else: a file that
+/// cannot be read, on a disk that does not answer, keeps nobody waiting.
+pub(super) async fn run(agent: Arc<Agent>) {
+    loop {
+        agent.reload.notified().await;
+        agent.read_again().await;
+    }
+}
+
 impl Agent {
-    /// Reads the configuration again. What cannot be used is told in status and changes nothing.
-    pub(super) async fn reload(&self) {
+    /// What cannot be used is told in status and changes nothing.
+    async fn read_again(&self) {
         let places = self.facts.places.clone();
         let read = tokio::task::spawn_blocking(move || {
             let config = config::load(&places.config).map_err(|error| error.to_string())?;

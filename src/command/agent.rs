@@ -1,5 +1,6 @@
 //! `evercert agent`: configuration, lock, sockets, and then the daemon.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::runtime_directory::{self, Lock, bind};
-use super::{config, env, first_run, places};
+use super::{check_utf8, config, env, first_run, places};
 use crate::agent::{self, Event, Facts, Loaded, Sockets};
 use crate::cli::{Agent, Shell};
 use crate::ledger;
@@ -16,7 +17,7 @@ use crate::profile::Requester;
 use crate::report::{self, Exit, Failure};
 
 pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
-    report::log();
+    let _log = report::log();
     let places = places(arguments.config.config.as_deref())?;
     let given = systemd_socket()?;
     let control = places.control_socket();
@@ -25,11 +26,12 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
         (None, Some(path)) => absolute(path)?,
         (None, None) => places.agent_socket(),
     };
-    runtime_directory::check_length(&socket)?;
-    runtime_directory::check_length(&control)?;
+    check_utf8(&socket)?;
+    runtime_directory::check_socket(&socket)?;
+    runtime_directory::check_socket(&control)?;
 
     // A configuration that cannot be used leaves nothing behind.
-    let is_first_run = places.config_is_default && !places.config.exists();
+    let is_first_run = places.config_is_default && is_missing(&places.config);
     let configured = if is_first_run { None } else { Some(config::open(&places)?) };
 
     runtime_directory::prepare(&places.runtime)?;
@@ -118,22 +120,36 @@ fn tell_systemd(state: NotifyState<'_>) {
     }
 }
 
-/// The listening socket that systemd passed on, and its path.
+/// The listening socket that systemd passed on (sd_listen_fds(3)), and its path.
 fn systemd_socket() -> Result<Option<(UnixListener, PathBuf)>, Failure> {
-    let cannot = |why: &str| Failure::new(format!("the service manager's socket {why}"));
-    let mut passed = ListenFd::from_env();
-    if passed.len() == 0 {
+    // Variables that were meant for another process are no business of ours.
+    if std::env::var("LISTEN_PID").ok() != Some(std::process::id().to_string()) {
         return Ok(None);
+    }
+    let cannot = |why: &str| {
+        Failure::new(format!("the socket passed by the service manager (LISTEN_FDS) {why}"))
+    };
+    let mut passed = ListenFd::from_env();
+    match passed.len() {
+        0 => return Ok(None),
+        1 => {}
+        several => return Err(cannot(&format!("is one of {several}: pass a single one"))),
     }
     let listener = passed
         .take_unix_listener(0)
         .map_err(|error| cannot(&format!("is not a Unix socket: {error}")))?
         .ok_or_else(|| cannot("is missing"))?;
-    listener.set_nonblocking(true).map_err(|error| cannot(&format!("is unusable: {error}")))?;
-    let address =
-        listener.local_addr().map_err(|error| cannot(&format!("has no address: {error}")))?;
+    let address = listener
+        .set_nonblocking(true)
+        .and_then(|()| listener.local_addr())
+        .map_err(|error| cannot(&format!("is unusable: {error}")))?;
     let path = address.as_pathname().ok_or_else(|| cannot("has no path"))?;
     Ok(Some((listener, path.to_owned())))
+}
+
+/// Nothing is there, not even a link that leads nowhere.
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {

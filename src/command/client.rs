@@ -19,18 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// conversation broke off.
 pub(super) fn ask(question: &Question) -> Result<Answer, Failure> {
     let socket = places(None)?.control_socket();
-    let answer = match UnixStream::connect(&socket) {
-        Err(error) if not_running(error.kind()) => {
-            let message = format!("no agent is running (nobody listens on {})", socket.display());
-            let failure = Failure::new(message).hint("start one: evercert agent");
-            return Err(Failure { exit: Exit::NotRunning, ..failure });
-        }
-        connected => connected.and_then(|stream| converse(stream, question)),
-    };
+    let answer = UnixStream::connect(&socket).and_then(|stream| converse(stream, question));
     match answer {
         Ok(Answer::Refused(trouble)) => Err(Failure::new(trouble.message).advice(trouble.hint)),
         Ok(answer) => Ok(answer),
-        Err(error) => Err(unintelligible(&socket, &error)),
+        Err(error) => Err(no_answer(&socket, &error)),
     }
 }
 
@@ -45,10 +38,6 @@ pub(super) fn snapshot() -> Result<Snapshot, Failure> {
     }
 }
 
-fn not_running(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused)
-}
-
 fn converse(mut stream: UnixStream, question: &Question) -> std::io::Result<Answer> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -57,10 +46,28 @@ fn converse(mut stream: UnixStream, question: &Question) -> std::io::Result<Answ
     stream.write_all(&line)?;
     let mut answer = Vec::new();
     BufReader::new(stream.take(MAX_LINE)).read_until(b'\n', &mut answer)?;
+    if answer.is_empty() {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     Ok(serde_json::from_slice(&answer)?)
 }
 
-fn unintelligible(socket: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("no answer from the agent on {}: {error}", socket.display()))
-        .hint("if it is of another version, restart it")
+fn no_answer(socket: &Path, error: &std::io::Error) -> Failure {
+    let shown = socket.display();
+    let not_running = |message: String| {
+        let failure = Failure::new(message).hint("start one: evercert agent");
+        Failure { exit: Exit::NotRunning, ..failure }
+    };
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
+            not_running(format!("no agent is running (nobody listens on {shown})"))
+        }
+        ErrorKind::UnexpectedEof => {
+            not_running(format!("the agent on {shown} ended before it answered"))
+        }
+        ErrorKind::InvalidInput => Failure::new(format!("cannot ask on {shown}: {error}"))
+            .hint("choose a shorter EVERCERT_RUNTIME_DIR"),
+        _ => Failure::new(format!("no answer from the agent on {shown}: {error}"))
+            .hint("if it is of another version, restart it"),
+    }
 }

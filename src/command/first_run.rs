@@ -1,14 +1,11 @@
 //! What `evercert agent` does where nobody configured anything: a CA, a configuration, and a word
 //! on how a server comes to trust it.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::ca::authorized_keys;
 use crate::config;
-use crate::config::places::Places;
+use crate::config::places::{Places, make_folder, write_new};
 use crate::report::{self, Failure};
 use crate::signer::{Signer, file};
 use crate::ssh::certificate::is_principal;
@@ -27,7 +24,7 @@ pub(super) fn set_up(places: &Places, user: &str) -> Result<(), Failure> {
     let ca = ca_key(&places.first_ca)?;
     let text = config::first(user, &places.first_ca);
     make_parent(&places.config)?;
-    write_whole(&places.config, &text).map_err(|error| {
+    write_new(&places.config, text.as_bytes()).map_err(|error| {
         Failure::new(format!("cannot write {}: {error}", places.config.display()))
     })?;
     report::note(&format!("wrote the configuration {}", places.config.display()));
@@ -42,41 +39,23 @@ pub(super) fn set_up(places: &Places, user: &str) -> Result<(), Failure> {
 }
 
 fn ca_key(path: &Path) -> Result<PublicKey, Failure> {
-    if path.exists() {
+    let comment = format!("evercert-ca-{ENVIRONMENT}");
+    let cannot = |error| Failure::new(format!("cannot make {}: {error}", path.display()));
+    if path.symlink_metadata().is_ok() {
         let known =
             file::open(path).map_err(|error| Failure::new(error.message).advice(error.hint))?;
+        file::write_public(path, known.public_key(), &comment).map_err(cannot)?;
         report::note(&format!("kept the CA key {}", path.display()));
         return Ok(known.public_key().clone());
     }
     make_parent(path)?;
-    let made = file::create(path, &format!("evercert-ca-{ENVIRONMENT}")).map_err(|error| {
-        Failure::new(format!("cannot make the CA key {}: {error}", path.display()))
-    })?;
+    let made = file::create(path, &comment).map_err(cannot)?;
     report::note(&format!("made the CA key {}", path.display()));
     Ok(made)
 }
 
 fn make_parent(path: &Path) -> Result<(), Failure> {
     let Some(folder) = path.parent() else { return Ok(()) };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
+    make_folder(folder)
         .map_err(|error| Failure::new(format!("cannot make {}: {error}", folder.display())))
-}
-
-/// All of the file or nothing, and never over one that is there.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let draft = path.with_extension("toml.new");
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::hard_link(&draft, path));
-    // A draft left behind is overwritten by the next attempt.
-    let _ = fs::remove_file(&draft);
-    written
 }

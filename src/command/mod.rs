@@ -34,7 +34,19 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
 
 /// Where things live; a configuration file that was named wins.
 fn places(config: Option<&Path>) -> Result<Places, Failure> {
-    Places::resolve(config).ok_or_else(|| {
+    let places = Places::resolve(config).ok_or_else(|| {
         Failure::new("there is no home directory").hint("set HOME to a directory that is yours")
-    })
+    })?;
+    for path in [&places.config, &places.first_ca, &places.ledger, &places.runtime] {
+        check_utf8(path)?;
+    }
+    Ok(places)
+}
+
+/// Configuration, JSON and shells could not name another path.
+fn check_utf8(path: &Path) -> Result<(), Failure> {
+    if path.to_str().is_some() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the path {} is not UTF-8", path.display())))
 }

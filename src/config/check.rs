@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::file::{self, File};
+use super::raw::{self, File};
 use super::{Ca, Environment, Key, KeyKind, Problem, duration, nearest, places};
 use crate::ssh::certificate::{MAX_PRINCIPALS, MAX_TEXT, Options, is_key_id, is_principal};
 
@@ -16,6 +16,12 @@ const SHORT_LIFETIME: Duration = Duration::from_secs(5 * 60);
 const WAIT: Duration = Duration::from_secs(3);
 /// sshd gives up on a login after LoginGraceTime, 120 s.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Beyond a certificate of this kind nobody's patience goes.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// The longest command that sshd is asked to force, in bytes.
+const MAX_COMMAND: usize = 4096;
+/// The most addresses and networks in one certificate.
+const MAX_NETWORKS: usize = 256;
 const KEY_ID: &str = "{user}@{host}/{environment}";
 
 /// What `ssh-keygen -s` grants when it is not told otherwise.
@@ -39,7 +45,7 @@ pub(super) fn check(raw: File, folder: &Path) -> Result<(Vec<Environment>, Vec<P
 
 fn check_environment(
     name: &Spanned<String>,
-    raw: file::Environment,
+    raw: raw::Environment,
     folder: &Path,
     warnings: &mut Vec<Problem>,
 ) -> Result<Environment, Problem> {
@@ -222,19 +228,23 @@ fn check_critical_options(
     let mut options = Options::new();
     if let Some(command) = force_command {
         let text = command.as_ref();
-        if text.trim().is_empty() || text.chars().any(char::is_control) {
+        let fits = (1..=MAX_COMMAND).contains(&text.len());
+        if !fits || text.trim().is_empty() || text.chars().any(char::is_control) {
             return Err(at(
                 &command,
-                "force_command: one line that is not empty is expected".to_owned(),
+                format!("force_command: one line of 1 to {MAX_COMMAND} bytes is expected"),
             ));
         }
         options.insert("force-command".to_owned(), command.into_inner());
     }
     if let Some(networks) = source_address {
-        if networks.as_ref().is_empty() {
+        let count = networks.as_ref().len();
+        if !(1..=MAX_NETWORKS).contains(&count) {
             return Err(at(
                 &networks,
-                "source_address is empty: leave it out to allow every address".to_owned(),
+                format!(
+                    "source_address has {count} entries: 1 to {MAX_NETWORKS} are allowed; leave it out to allow every address"
+                ),
             ));
         }
         if let Some(wrong) = networks.as_ref().iter().find(|network| !is_network(network.as_ref()))
@@ -263,7 +273,8 @@ fn check_key_id(raw: Option<Spanned<String>>) -> Result<String, Problem> {
     for name in ["{user}", "{host}", "{environment}", "{serial}"] {
         rest = rest.replace(name, "");
     }
-    if rest.contains(['{', '}']) || !is_key_id(raw.as_ref()) {
+    let longest = raw.as_ref().replace("{serial}", &u64::MAX.to_string());
+    if rest.contains(['{', '}']) || !is_key_id(raw.as_ref()) || longest.len() > MAX_TEXT {
         return Err(at(
             &raw,
             format!(
@@ -304,7 +315,7 @@ fn check_wait(raw: Option<Spanned<String>>) -> Result<Duration, Problem> {
     }
 }
 
-fn check_ca(name: &Spanned<String>, raw: file::Ca, folder: &Path) -> Result<Ca, Problem> {
+fn check_ca(name: &Spanned<String>, raw: raw::Ca, folder: &Path) -> Result<Ca, Problem> {
     let missing =
         |what: &str| at(name, format!("the ca of environment {} has no {what}", name.as_ref()));
     let kind = raw.kind.ok_or_else(|| missing("kind: \"file\" is known"))?;
@@ -336,6 +347,14 @@ fn check_path(raw: &Spanned<String>, folder: &Path) -> Result<PathBuf, Problem> 
 fn positive(name: &str, raw: &Spanned<String>) -> Result<Duration, Problem> {
     match duration::parse(raw.as_ref()) {
         Some(Duration::ZERO) => Err(at(raw, format!("{name} is 0: it must be longer"))),
+        Some(duration) if duration > LONGEST => Err(at(
+            raw,
+            format!(
+                "{name} {}: at most {} can be asked for",
+                raw.as_ref(),
+                duration::show(LONGEST)
+            ),
+        )),
         Some(duration) => Ok(duration),
         None => Err(at(
             raw,
@@ -363,6 +382,10 @@ fn is_network(text: &str) -> bool {
     let (Ok(address), Ok(bits)) = (address.parse::<IpAddr>(), bits.parse::<u32>()) else {
         return false;
     };
+    // The standard library reads a sign, sshd does not.
+    if text.contains('+') {
+        return false;
+    }
     match address {
         IpAddr::V4(v4) => {
             bits <= 32 && u32::from(v4) & u32::MAX.checked_shr(bits).unwrap_or(0) == 0
@@ -391,6 +414,7 @@ mod tests {
             ("host", false),
             ("", false),
             ("192.0.2.0/", false),
+            ("192.0.2.0/+24", false),
         ] {
             assert_eq!(is_network(text), good, "{text}");
         }

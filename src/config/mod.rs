@@ -1,20 +1,28 @@
-//! What the user wrote, made trustworthy. Raw settings live in `file`; what stands here has been
+//! What the user wrote, made trustworthy. Raw settings live in `raw`; what stands here has been
 //! checked, and everything after it trusts the types.
 
 mod check;
 mod duration;
-mod file;
 mod first;
 pub mod places;
+mod raw;
 
 use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use duration::show as show_duration;
 pub use first::first;
 
+use rustix::fs::OFlags;
+
 use crate::ssh::certificate::Options;
+
+/// Thousands of environments fit.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// A whole configuration, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,16 +146,30 @@ pub struct ConfigError {
 /// # Errors
 /// [`ConfigError`] with file, line, column and what was expected.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+    let text = read(path).map_err(|error| ConfigError {
         message: match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                format!("configuration {} does not exist", path.display())
-            }
+            ErrorKind::NotFound => format!("configuration {} does not exist", path.display()),
             _ => format!("cannot read configuration {}: {error}", path.display()),
         },
-        missing: error.kind() == std::io::ErrorKind::NotFound,
+        missing: error.kind() == ErrorKind::NotFound,
     })?;
     parse(&text, path)
+}
+
+/// The whole of a file, of which there is an end.
+fn read(path: &Path) -> std::io::Result<String> {
+    // A pipe in its place is refused, not waited for.
+    let waits_for_nobody = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(waits_for_nobody).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(std::io::Error::other(format!("it is longer than {MAX_FILE} bytes")));
+    }
+    Ok(text)
 }
 
 /// Checks the text of a configuration that stands, or is going to stand, at `path`.
@@ -155,7 +177,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-    file::read(text)
+    raw::read(text)
         .and_then(|raw| check::check(raw, path.parent().unwrap_or(Path::new("."))))
         .map_err(|problem| ConfigError { message: problem.place(text, path), missing: false })
         .map(|(environments, warnings)| Config {

@@ -1,6 +1,9 @@
 //! Where things live: configuration, CA, ledger, sockets.
 
 use std::env;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use directories::{BaseDirs, ProjectDirs};
@@ -21,8 +24,8 @@ pub struct Places {
 }
 
 impl Places {
-    /// Resolves everything; a configuration that was named wins over the default place. `None`
-    /// without a home directory.
+    /// Resolves everything. A configuration that was named, on the command line or in
+    /// `EVERCERT_CONFIG`, wins over the default place. `None` without a home directory.
     #[must_use]
     pub fn resolve(config: Option<&Path>) -> Option<Self> {
         let project = ProjectDirs::from("", "", "evercert")?;
@@ -31,17 +34,18 @@ impl Places {
             // macOS knows no state directory, and its data directory has a blank in its name.
             None => home()?.join(".local/state/evercert"),
         };
-        let named_runtime = env::var_os("EVERCERT_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+        let config = config.map(Path::to_owned).or_else(|| named_in("EVERCERT_CONFIG"));
         Some(Self {
+            config_is_default: config.is_none(),
             config: match config {
                 Some(path) => std::path::absolute(path).ok()?,
                 None => project.config_dir().join("config.toml"),
             },
-            config_is_default: config.is_none(),
             first_ca: project.data_dir().join("ca/local"),
             ledger: state.join("ledger"),
-            runtime: match (named_runtime, project.runtime_dir()) {
-                (Some(named), _) => std::path::absolute(named).ok()?,
+            runtime: match (named_in("EVERCERT_RUNTIME_DIR"), project.runtime_dir()) {
+                // A slash at the end would hide a symbolic link.
+                (Some(named), _) => std::path::absolute(named).ok()?.components().collect(),
                 (None, Some(runtime)) => runtime.to_owned(),
                 (None, None) => state.join("run"),
             },
@@ -67,8 +71,50 @@ impl Places {
     }
 }
 
+/// A path in the environment; an empty one is none.
+fn named_in(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// The user's home directory.
 #[must_use]
 pub fn home() -> Option<PathBuf> {
     BaseDirs::new().map(|dirs| dirs.home_dir().to_owned())
+}
+
+/// Makes a folder and those above it, closed to others, and on the disk before this returns.
+///
+/// # Errors
+/// What the system says.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing = folder.ancestors().take_while(|above| above.symlink_metadata().is_err());
+    let missing: Vec<&Path> = missing.collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    missing.iter().try_for_each(|made| sync_parent(made))
+}
+
+/// Writes a new file that only its owner may read: all of it or nothing, never over one that is
+/// there, and on the disk before this returns.
+///
+/// # Errors
+/// What the system says; `AlreadyExists` where something is in its place.
+pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let draft = Path::new(&name);
+    let written = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(draft)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::hard_link(draft, path));
+    // One that is left behind is overwritten by the next attempt.
+    let _ = fs::remove_file(draft);
+    written.and_then(|()| sync_parent(path))
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }

@@ -44,7 +44,7 @@ impl Issuer for Authority {
         let wrong = "the CA's signature does not verify with its public key";
         let certificate =
             certificate::join(to_be_signed, &signature).map_err(|_| IssueError::passing(wrong))?;
-        certificate.verify().map_err(|_| IssueError::passing(wrong))?;
+        certificate.verify(self.ca()).map_err(|_| IssueError::passing(wrong))?;
         Ok(certificate)
     }
 }

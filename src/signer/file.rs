@@ -1,10 +1,11 @@
 //! Private keys in OpenSSH's own file format: CA keys and session keys that live on disk.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use ssh_key::public::Ed25519PublicKey;
 use ssh_key::{LineEnding, PrivateKey};
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::OpenError;
 use super::local::LocalKey;
+use crate::config::places::write_new;
 use crate::ssh::key::PublicKey;
 use crate::ssh::private::{KeyFile, Unreadable};
 
@@ -50,11 +52,10 @@ fn unusable(path: &Path, why: Unreadable) -> OpenError {
     OpenError { message, hint }
 }
 
-/// Makes an Ed25519 key pair in `path` (0600) and `path.pub`, both new, both on the disk before
-/// this returns.
+/// Makes an Ed25519 key pair in `path` (0600) and `path.pub`, on the disk before this returns.
 ///
 /// # Errors
-/// When a file exists already or cannot be written; then nothing is left behind.
+/// When `path` exists already, or cannot be written.
 pub fn create(path: &Path, comment: &str) -> std::io::Result<PublicKey> {
     let mut seed = Zeroizing::new([0; 32]);
     aws_lc_rs::rand::fill(&mut seed[..]).map_err(std::io::Error::other)?;
@@ -68,16 +69,21 @@ pub fn create(path: &Path, comment: &str) -> std::io::Result<PublicKey> {
     let public = PublicKey::try_from(key.public_key().key_data()).map_err(std::io::Error::other)?;
     let pem = key.to_openssh(LineEnding::LF).map_err(std::io::Error::other)?;
 
-    write_new(path, pem.as_bytes(), 0o600)?;
-    let line = format!("{}\n", public.to_line(comment));
-    if let Err(error) = write_new(&public_path(path), line.as_bytes(), 0o644) {
-        fs::remove_file(path)?;
-        return Err(error);
-    }
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
+    write_new(path, pem.as_bytes())?;
+    write_public(path, &public, comment)?;
     Ok(public)
+}
+
+/// Writes the public half of a key file beside it, where it is missing.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_public(path: &Path, public: &PublicKey, comment: &str) -> std::io::Result<()> {
+    let line = format!("{}\n", public.to_line(comment));
+    match write_new(&public_path(path), line.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        written => written,
+    }
 }
 
 /// Where the public half of a key file lies: its name and `.pub`.
@@ -86,14 +92,6 @@ pub fn public_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
     name.into()
-}
-
-fn write_new(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(content).and_then(|()| file.sync_all()).inspect_err(|_| {
-        // Half a key is worse than none; that it cannot be removed is not the error to report.
-        let _ = fs::remove_file(path);
-    })
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
@@ -106,7 +104,10 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         hint: (error.kind() == ErrorKind::NotFound)
             .then(|| format!("make one: ssh-keygen -t ed25519 -N '' -f {shown}")),
     };
-    let file = File::open(path).map_err(failed)?;
+    // A pipe in its place is refused below, not waited for.
+    let waits_for_nobody = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file =
+        OpenOptions::new().read(true).custom_flags(waits_for_nobody).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(OpenError { message: format!("{shown} is not a file"), hint: None });

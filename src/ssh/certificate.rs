@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::key::{KeyType, PublicKey};
+use super::key::{KeyType, PublicKey, is_certificate_name};
 use super::signature::{BadSignature, Signature};
 use super::wire::{Cursor, Malformed, Put};
 
@@ -151,7 +151,7 @@ pub fn join(mut to_be_signed: Vec<u8>, signature: &Signature) -> Result<Certific
 pub struct Certificate {
     blob: Vec<u8>,
     signed_length: usize,
-    signature: Signature,
+    signature: Vec<u8>,
     /// The certified key.
     pub public_key: PublicKey,
     /// Chosen by the CA.
@@ -166,8 +166,7 @@ pub struct Certificate {
     pub valid_after: u64,
     /// First second after it; `u64::MAX` is forever.
     pub valid_before: u64,
-    /// The signing CA.
-    pub ca: PublicKey,
+    ca: Vec<u8>,
     critical_options: Vec<u8>,
     extensions: Vec<u8>,
 }
@@ -193,9 +192,12 @@ impl Certificate {
         let critical_options = cursor.string()?.to_vec();
         let extensions = cursor.string()?.to_vec();
         cursor.string()?; // reserved
-        let ca = PublicKey::from_blob(cursor.string()?)?;
+        let ca = cursor.string()?.to_vec();
+        if is_certificate_name(Cursor::new(&ca).string()?) {
+            return Err(Malformed);
+        }
         let signed_length = blob.len() - cursor.rest().len();
-        let signature = Signature::from_blob(cursor.string()?)?;
+        let signature = cursor.string()?.to_vec();
         cursor.end()?;
         Ok(Self {
             blob: blob.to_vec(),
@@ -220,11 +222,19 @@ impl Certificate {
         &self.blob
     }
 
-    /// Checks the CA's signature with the key that the certificate itself names. Whether that CA
-    /// is to be trusted is the caller's question.
-    pub fn verify(&self) -> Result<(), BadSignature> {
+    /// The blob of the CA's key: of any type, a FIDO key's among them, but no certificate.
+    #[must_use]
+    pub fn ca(&self) -> &[u8] {
+        &self.ca
+    }
+
+    /// Checks the signature of a CA that the caller trusts.
+    pub fn verify(&self, ca: &PublicKey) -> Result<(), BadSignature> {
         let signed = self.blob.get(..self.signed_length).ok_or(BadSignature)?;
-        self.signature.verify(&self.ca, signed)
+        if self.ca != ca.blob() {
+            return Err(BadSignature);
+        }
+        Signature::from_blob(&self.signature).map_err(|_| BadSignature)?.verify(ca, signed)
     }
 
     /// Whether `now` (seconds since 1970) lies inside the window, as sshd judges it.
@@ -328,7 +338,8 @@ mod tests {
             ca: &ca,
         };
         let certificate = signed(draft.to_be_signed().unwrap(), 2);
-        assert_eq!(certificate.verify(), Ok(()));
+        assert_eq!(certificate.verify(&ca), Ok(()));
+        assert_eq!(certificate.verify(&subject), Err(BadSignature));
         assert_eq!(certificate.public_key, subject);
         assert_eq!((certificate.serial, certificate.kind), (9, Kind::User));
         assert_eq!(certificate.principals, principals);
@@ -337,7 +348,7 @@ mod tests {
         for (now, valid) in [(99, false), (100, true), (199, true), (200, false)] {
             assert_eq!(certificate.is_valid_at(now), valid, "at {now}");
         }
-        assert_eq!(signed(draft.to_be_signed().unwrap(), 3).verify(), Err(BadSignature));
+        assert_eq!(signed(draft.to_be_signed().unwrap(), 3).verify(&ca), Err(BadSignature));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub const MAX_MESSAGE: usize = 256 * 1024;
 /// The name of OpenSSH's session-bind extension.
 pub const SESSION_BIND: &str = "session-bind@openssh.com";
 
+/// `SSH_AGENTC_REQUEST_IDENTITIES`
+pub const REQUEST_IDENTITIES: u8 = 11;
 /// `SSH_AGENT_FAILURE`
 const FAILURE: u8 = 5;
 /// `SSH_AGENT_SUCCESS`
@@ -73,7 +75,7 @@ impl<'a> Request<'a> {
     pub fn read(frame: &'a [u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(frame);
         let request = match cursor.u8()? {
-            11 => return Ok(Self::List),
+            REQUEST_IDENTITIES => return Ok(Self::List),
             13 => {
                 let (blob, data) = (cursor.string()?, cursor.string()?);
                 Self::Sign { blob, data, flags: cursor.u32()? }
