@@ -16,6 +16,7 @@ mod support;
 use std::path::Path;
 
 use support::home::with_suffix;
+use support::private_key::{add_ed25519, ed25519};
 use support::wire::{ADD_CONSTRAINED, ADD_IDENTITY, FAILURE, Message, SUCCESS, public_blob};
 use support::{Agent, Home, needs, private_key, sshsig};
 
@@ -174,6 +175,32 @@ fn kinds_of_key_it_does_not_keep_are_refused() {
 }
 
 #[test]
+fn a_certificate_by_a_hardware_ca_is_held_like_any_other() {
+    needs!("ssh-keygen", "sha512sum");
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    let key = home.keygen("id", &["-t", "ed25519"]);
+    let (public, seed) = ed25519(&key);
+    let certificate = certificate_by_hardware(&public);
+    let request = Message::new(ADD_IDENTITY)
+        .string("ssh-ed25519-cert-v01@openssh.com")
+        .string(&certificate)
+        .string(&public)
+        .string([seed, public].concat())
+        .string("by hardware")
+        .done();
+    let mut wire = agent.wire();
+    assert_eq!(wire.ask(&request), [SUCCESS]);
+    let list = wire.list();
+    assert_eq!(list.len(), 1);
+    assert_eq!((&list[0].blob, list[0].comment()), (&certificate, "by hardware".to_owned()));
+    let plain = public_blob(&with_suffix(&key, ".pub"));
+    sshsig::signs(&home, &mut wire, &certificate, &plain, 0).expect("a signature");
+    assert_eq!(wire.remove(&certificate), [SUCCESS]);
+    assert_eq!(wire.list(), []);
+}
+
+#[test]
 fn a_constraint_is_refused_and_the_key_not_kept() {
     needs!("ssh-add", "ssh-keygen");
     let home = Home::with_config("");
@@ -193,22 +220,28 @@ fn a_constraint_is_refused_and_the_key_not_kept() {
     }
 }
 
-/// An add request, with the public half of `public` if that is another key.
-fn add_ed25519(key: &Path, public: Option<&Path>, comment: &[u8]) -> Vec<u8> {
-    let (own, seed) = ed25519(key);
-    let shown = public.map_or(own, |other| ed25519(other).0);
-    Message::new(ADD_IDENTITY)
-        .string("ssh-ed25519")
-        .string(&shown)
-        .string([seed, shown].concat())
-        .string(comment)
+/// A certificate, valid for ever, by the Ed25519 key of a security key. Whoever presents it cares
+/// whether the signature is good; this one is not.
+fn certificate_by_hardware(subject: &[u8]) -> Vec<u8> {
+    const HARDWARE: &str = "sk-ssh-ed25519@openssh.com";
+    let authority = Message::inner().string(HARDWARE).string([9; 32]).string("ssh:").done();
+    let signature = Message::inner().string(HARDWARE).string([8; 64]).byte(0b101).u32(7).done();
+    Message::inner()
+        .string("ssh-ed25519-cert-v01@openssh.com")
+        .string([1; 32]) // The nonce.
+        .string(subject)
+        .bytes(&42_u64.to_be_bytes()) // The serial.
+        .u32(1) // A user's.
+        .string("signed by hardware")
+        .string(Message::inner().string("somebody").done())
+        .bytes(&0_u64.to_be_bytes())
+        .bytes(&u64::MAX.to_be_bytes())
+        .string("") // No critical options,
+        .string("") // no extensions,
+        .string("") // and nothing reserved.
+        .string(authority)
+        .string(signature)
         .done()
-}
-
-/// Public half and seed.
-fn ed25519(path: &Path) -> (Vec<u8>, Vec<u8>) {
-    let fields = private_key::fields(path);
-    (fields[0].clone(), fields[1][..32].to_vec())
 }
 
 /// An add request with the scalar of one key and the point of another.

@@ -45,7 +45,7 @@ fn a_client_that_closed_its_side_still_gets_its_answers() {
     needs!("ssh-add", "ssh-keygen");
     let home = Home::with_config("");
     let agent = Agent::start(&home);
-    let blob = added_key(&home, &agent);
+    let blob = added_key(&home, &agent, &["-t", "ed25519"]);
     let sign = Message::new(SIGN_REQUEST).string(&blob).string("data").u32(0).done();
     for _ in 0..20 {
         let mut wire = agent.wire();
@@ -100,11 +100,45 @@ fn a_client_that_never_reads_stalls_nobody_else() {
 }
 
 #[test]
+fn a_flood_of_signatures_takes_turns_with_everybody_else() {
+    const FLOOD: usize = 1000;
+    needs!("ssh-add", "ssh-keygen");
+    let home = Home::with_config("");
+    let agent = Agent::start(&home);
+    let blob = added_key(&home, &agent, &["-t", "ecdsa", "-b", "521"]);
+    let sign = Message::new(SIGN_REQUEST).string(&blob).string("data").u32(0).done();
+    let mut other = agent.wire();
+    assert_eq!(other.list().len(), 1);
+
+    let mut replies = agent.wire();
+    let mut requests = replies.twin();
+    let sender = std::thread::spawn(move || requests.send_raw(&frame(&sign).repeat(FLOOD)));
+    let (begun, begins) = std::sync::mpsc::channel();
+    let receiver = std::thread::spawn(move || {
+        for _ in 0..FLOOD {
+            assert_eq!(replies.receive().expect("a signature")[0], SIGN_RESPONSE);
+            let _ = begun.send(());
+        }
+    });
+    begins.recv().expect("a first signature");
+    // Not a question of time: whoever must wait for the end of the flood gets an answer or two by
+    // then, whoever has a turn between signatures gets hundreds.
+    let mut lists = 0;
+    while !receiver.is_finished() {
+        assert_eq!(other.list().len(), 1);
+        lists += 1;
+    }
+    receiver.join().unwrap();
+    sender.join().unwrap();
+    assert!(lists >= 20, "{lists} lists during {FLOOD} signatures");
+}
+
+#[test]
 fn an_agent_that_is_told_to_end_leaves_no_half_answer() {
     needs!("ssh-add", "ssh-keygen");
     let home = Home::with_config("");
     let mut agent = Agent::start(&home);
-    let blob = added_key(&home, &agent);
+    let blob = added_key(&home, &agent, &["-t", "ed25519"]);
     let sign = Message::new(SIGN_REQUEST).string(&blob).string("data").u32(0).done();
     let mut busy: Vec<Wire> = (0..20).map(|_| agent.wire()).collect();
     for wire in &mut busy {
@@ -143,8 +177,8 @@ fn another_users_process_is_cut_off() {
 }
 
 /// A key of our own in the agent.
-fn added_key(home: &Home, agent: &Agent<'_>) -> Vec<u8> {
-    let key = home.keygen("id", &["-t", "ed25519"]);
+fn added_key(home: &Home, agent: &Agent<'_>, kind: &[&str]) -> Vec<u8> {
+    let key = home.keygen("id", kind);
     agent.ssh_add(&["-q", key.to_str().unwrap()]).succeeds();
     public_blob(&home.join("id.pub"))
 }

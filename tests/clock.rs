@@ -118,6 +118,27 @@ fn a_certificate_from_the_future_is_not_shown() {
 }
 
 #[test]
+fn a_certificate_renewed_away_signs_only_within_its_window() {
+    let Some(clock) = Clock::new() else {
+        skip!("faketime is not installed");
+    };
+    let home = Home::with_environment("");
+    let agent = Agent::start_with(&home, |command| clock.govern(command));
+    let (old, old_blob) = agent.certificate("work");
+    home.run(&["renew"]).succeeds();
+    assert_ne!(agent.certificate("work").0.serial, old.serial);
+    let mut wire = agent.wire();
+    assert!(wire.sign(&old_blob, b"data", 0).is_some(), "a login that began is cut off");
+    home.break_ledger();
+    clock.step(-HOUR);
+    assert!(wire.sign(&old_blob, b"data", 0).is_none(), "signs before it is valid");
+    clock.step(0);
+    assert!(wire.sign(&old_blob, b"data", 0).is_some(), "within its window again");
+    clock.step(2 * HOUR);
+    assert!(wire.sign(&old_blob, b"data", 0).is_none(), "signs after its end");
+}
+
+#[test]
 fn logins_go_on_while_the_clock_jumps_about() {
     needs_login!();
     let Some(clock) = Clock::new() else {

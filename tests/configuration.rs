@@ -63,8 +63,11 @@ const WRONG_SETTINGS: &[(&str, &str)] = &[
     ("lifetime = ‸\"-1h\"", "-1h"),
     ("lifetime = ‸\"\"", "8h"),
     ("lifetime = ‸\"99999999999999999999h\"", "lifetime"),
+    ("lifetime = ‸\"99999999d\"\nmax_lifetime = \"1d\"", "99999999d"),
     ("lifetime = ‸3600", "!"),
     ("max_lifetime = ‸\"soon\"", "soon"),
+    ("max_lifetime = ‸\"99999999d\"", "max_lifetime"),
+    ("lifetime = \"99999999d\"\nmax_lifetime = ‸\"99999999d\"", "max_lifetime"),
     ("lifetime = ‸\"2h\"\nmax_lifetime = \"1h\"", "max_lifetime"),
     ("key = ‸\"ed25518\"", "ed25519"),
     ("key = ‸\"rsa-1024\"", "rsa-3072"),
@@ -76,6 +79,7 @@ const WRONG_SETTINGS: &[(&str, &str)] = &[
     ("force_command = ‸\"\"", "force_command"),
     ("source_address = ‸[]", "source_address"),
     ("source_address = [‸\"192.0.2.1/24\"]", "192.0.2.1/24"),
+    ("source_address = [‸\"192.0.2.0/+24\"]", "192.0.2.0/+24"),
     ("source_address = [‸\"example.org\"]", "example.org"),
     ("verify_required = ‸\"yes\"", "!"),
     ("key_id = ‸\"\"", "key_id"),
@@ -101,7 +105,8 @@ fn every_mistake_is_told_with_its_place() {
     home.keygen("ca", &["-t", "ed25519"]);
     let mut table: Vec<(String, &str)> =
         MISTAKES.iter().map(|(text, says)| ((*text).to_owned(), *says)).collect();
-    for (setting, says) in WRONG_SETTINGS {
+    let endless = format!("force_command = ‸\"{}\"", "x".repeat(5000));
+    for (setting, says) in WRONG_SETTINGS.iter().chain(&[(&*endless, "force_command")]) {
         let principals =
             if setting.starts_with("principals") { "" } else { "principals = [\"a\"]\n" };
         table.push((

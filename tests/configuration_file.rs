@@ -54,6 +54,43 @@ fn a_named_configuration_must_be_there() {
 }
 
 #[test]
+fn a_variable_without_a_value_names_no_configuration() {
+    let home = Home::new();
+    let said = Outcome::of(home.evercert(&["config", "path"]).env("EVERCERT_CONFIG", ""));
+    assert_eq!(said.succeeds().stdout, format!("{}\n", home.config().display()));
+    let agent = Agent::start_with(&home, |command| {
+        command.env("EVERCERT_CONFIG", "");
+    });
+    agent.certificate("local");
+    assert!(home.config().is_file(), "no first run took place");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_no_first_run() {
+    let home = Home::with_config("");
+    fs::remove_file(home.config()).unwrap();
+    std::os::unix::fs::symlink("elsewhere.toml", home.config()).unwrap();
+    let refused = home.run(&["agent"]).exits(1);
+    assert!(refused.stderr.contains(home.config().to_str().unwrap()), "{refused}");
+    assert_eq!(refused.stdout, "");
+    assert!(!home.first_ca().exists(), "a CA was made");
+    assert_eq!(entries(&home.join(".config/evercert")), [home.config()]);
+}
+
+#[test]
+fn a_pipe_is_no_configuration() {
+    needs!("mkfifo");
+    let home = Home::with_config("");
+    home.make_pipe(&home.config());
+    let pipe = home.config();
+    for arguments in [&["config", "check"][..], &["config", "check", pipe.to_str().unwrap()]] {
+        let refused = home.run(arguments).exits(1);
+        assert!(refused.stderr.contains(pipe.to_str().unwrap()), "{refused}");
+    }
+    home.run(&["agent"]).exits(1);
+}
+
+#[test]
 fn every_example_is_right() {
     needs!("ssh-keygen");
     let examples = entries(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples"));

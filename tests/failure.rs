@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use support::sshd::needs_login;
+use support::wire::{Entry, public_blob};
 use support::{Agent, Home, Sshd, eventually, needs};
 
 #[test]
@@ -143,6 +144,38 @@ fn dropping_all_keys_pauses_until_renewed() {
         assert_eq!(agent.list().len(), 2, "what ssh-add brought stays gone");
         assert!(agent.is_running());
     }
+}
+
+#[test]
+fn deleting_a_key_takes_it_from_everybody_who_has_it() {
+    needs!("ssh-add");
+    let home = Home::new();
+    home.keygen("ca", &["-t", "ed25519"]);
+    let key = home.keygen("id", &["-t", "ed25519"]);
+    let shared = ["one", "two"].map(|name| home.environment(name, "key = \"~/id\"")).concat();
+    home.write_config(&[shared, home.environment("other", "")].concat());
+    let agent = Agent::start(&home);
+    for name in ["one", "two", "other"] {
+        agent.wait_for(name, "a certificate", |now| !now["certificate"].is_null());
+    }
+    agent.ssh_add(&["-q", key.to_str().unwrap()]).succeeds();
+    let mut gone: Vec<Vec<u8>> =
+        ["one", "two"].iter().map(|name| agent.certificate(name).1).collect();
+    gone.push(public_blob(&home.join("id.pub")));
+
+    agent.ssh_add(&["-d", key.to_str().unwrap()]).succeeds();
+    for name in ["one", "two"] {
+        assert_eq!(agent.environment(name)["state"], "paused", "{name}");
+    }
+    assert_eq!(agent.environment("other")["state"], "ok");
+    let comments: Vec<String> = agent.list().iter().map(Entry::comment).collect();
+    assert_eq!(comments, ["other", "other"]);
+    for blob in &gone {
+        assert!(agent.wire().sign(blob, b"data", 0).is_none(), "a deleted key signs");
+    }
+    home.run(&["renew", "one"]).succeeds();
+    agent.certificate("one");
+    assert_eq!(agent.environment("two")["state"], "paused");
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn a_full_disk_stops_issuing_and_says_so() {
 type Spoil = fn(&Home, &Path);
 
 /// What may be wrong with a key file.
-const FAULTS: [(&str, Spoil); 8] = [
+const FAULTS: [(&str, Spoil); 9] = [
     ("missing", |_, key| fs::remove_file(key).unwrap()),
     ("open to the group", |_, key| set_mode(key, 0o640)),
     ("open to others", |_, key| set_mode(key, 0o604)),
@@ -154,6 +154,7 @@ const FAULTS: [(&str, Spoil); 8] = [
         fs::copy(public, key).unwrap();
         set_mode(key, 0o600);
     }),
+    ("a pipe", |home, key| home.make_pipe(key)),
     ("empty", |_, key| fs::write(key, "").unwrap()),
     ("cut off", |_, key| {
         let text = fs::read_to_string(key).unwrap();

@@ -15,6 +15,7 @@
 mod support;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use support::{Agent, Home, Outcome, eventually, needs};
 
 #[test]
@@ -86,6 +87,77 @@ fn a_wrong_configuration_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_certificate_that_would_say_the_same_stays() {
+    let home = Home::with_environment("");
+    let agent = Agent::start(&home);
+    let (_, before) = agent.certificate("work");
+    home.break_ledger();
+    for settings in ["wait = \"1s\"", "hosts = [\"*.example.org\"]", "wait = \"2s\"\nhosts = []"] {
+        reload(&home, &agent, settings);
+        assert_eq!(agent.certificate("work").1, before, "{settings}");
+        let now = agent.environment("work");
+        assert_eq!((&now["state"], &now["last_error"]), (&"ok".into(), &Value::Null), "{settings}");
+    }
+}
+
+#[test]
+fn a_certificate_of_the_same_rights_stays_until_the_next_is_there() {
+    let home = Home::with_environment("lifetime = \"1h\"");
+    let agent = Agent::start(&home);
+    let (old, before) = agent.certificate("work");
+    home.break_ledger();
+    reload(&home, &agent, "lifetime = \"2h\"");
+    agent.wait_for("work", "a failure", |now| now["state"] == "degraded");
+    assert_eq!(agent.certificate("work").1, before);
+    assert!(agent.wire().sign(&before, b"data", 0).is_some(), "it does not sign any more");
+
+    home.mend_ledger();
+    home.run(&["renew", "work"]).succeeds();
+    let (new, _) = agent.certificate("work");
+    assert_ne!(new.serial, old.serial);
+    assert_eq!(new.valid_before - new.valid_after, 7200 + 300);
+}
+
+#[test]
+fn a_certificate_of_other_rights_goes_at_once() {
+    let home = Home::with_environment("wait = \"0s\"");
+    let agent = Agent::start(&home);
+    agent.wait_for("work", "a certificate", |now| !now["certificate"].is_null());
+    let (_, before) = agent.certificate("work");
+    home.break_ledger();
+    let name = support::login_name();
+    let other = home
+        .environment("work", "wait = \"0s\"")
+        .replace(&format!("[\"{name}\"]"), "[\"somebody-else\"]");
+    reload_text(&home, &agent, &other);
+    assert!(agent.find_certificate("work").is_none(), "the old principals are still offered");
+    assert!(agent.wire().sign(&before, b"data", 0).is_none(), "the old principals still sign");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+    needs!("mkfifo", "ssh-keygen");
+    for place in [Home::config, Home::ca] {
+        let home = Home::with_environment("");
+        let mut agent = Agent::start(&home);
+        agent.certificate("work");
+        let pipe = place(&home);
+        home.make_pipe(&pipe);
+
+        agent.signal(Signal::HUP);
+        agent.signal(Signal::USR1);
+        eventually("an empty list", || agent.list().is_empty().then_some(()));
+        eventually("the error", || {
+            let error = agent.status()["config"]["error"].as_str()?.to_owned();
+            error.contains(pipe.to_str().unwrap()).then_some(())
+        });
+        agent.signal(Signal::HUP);
+        agent.signal(Signal::TERM);
+        assert_eq!(agent.wait().code(), Some(0), "{}", pipe.display());
+    }
+}
+
+#[test]
 fn a_deleted_configuration_changes_nothing() {
     let home = Home::with_environment("");
     let agent = Agent::start(&home);
@@ -109,4 +181,21 @@ fn many_reloads_in_a_row_do_no_harm() {
     assert!(agent.is_running());
     let status: Outcome = home.run(&["status"]);
     status.succeeds();
+}
+
+/// Puts other settings of the one environment into force.
+fn reload(home: &Home, agent: &Agent<'_>, settings: &str) {
+    reload_text(home, agent, &home.environment("work", settings));
+}
+
+/// Puts this configuration into force, and waits until it is: until an environment of a name that
+/// never was there before shows up behind the others.
+fn reload_text(home: &Home, agent: &Agent<'_>, text: &str) {
+    let known = agent.status()["environments"].as_array().unwrap().len();
+    let marks: String = (0..known)
+        .map(|number| home.environment(&format!("mark{number}"), "wait = \"0s\""))
+        .collect();
+    home.write_config(&[text, &marks].concat());
+    agent.signal(Signal::HUP);
+    agent.wait_for(&format!("mark{}", known - 1), "the reload", |now| !now.is_null());
 }

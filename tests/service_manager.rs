@@ -15,7 +15,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -57,6 +57,48 @@ fn it_serves_the_socket_it_is_given_and_leaves_it_in_place() {
     let ended = eventually("the agent's end", || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(0));
     assert!(socket.exists(), "it removed a socket that is not its own");
+}
+
+#[test]
+fn two_sockets_are_one_too_many() {
+    needs!("systemd-socket-activate");
+    let home = Home::with_environment("");
+    let sockets = [home.join("a.sock"), home.join("b.sock")];
+    let log = home.join("activate.err");
+    let mut child = home
+        .command("systemd-socket-activate")
+        .args(sockets.iter().flat_map(|socket| ["-l".as_ref(), socket.as_os_str()]))
+        .args([env!("CARGO_BIN_EXE_evercert"), "agent"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    // The first client is what starts the agent.
+    let client = eventually("the given socket", || UnixStream::connect(&sockets[0]).ok());
+    let ended = support::within_or(support::PATIENCE, || child.try_wait().unwrap());
+    if ended.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    drop(client);
+    let said = fs::read_to_string(&log).unwrap();
+    assert_eq!(ended.expect("it ends").code(), Some(1), "{said}");
+    assert!(said.contains("evercert: error: ") && said.contains("LISTEN_FDS"), "{said}");
+    assert!(home.records().is_empty(), "a certificate was issued");
+}
+
+#[test]
+fn variables_for_another_process_are_not_ours() {
+    for process in [None, Some(""), Some("1")] {
+        let home = Home::with_environment("");
+        let agent = Agent::start_with(&home, |command| {
+            command.env("LISTEN_FDS", "1");
+            process.map(|id| command.env("LISTEN_PID", id));
+        });
+        assert_eq!(agent.socket(), home.socket());
+        agent.certificate("work");
+    }
 }
 
 #[test]

@@ -15,7 +15,8 @@ mod support;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use support::{Agent, Home, Outcome, needs};
+use support::wire::{SUCCESS, public_blob};
+use support::{Agent, Home, Outcome, needs, private_key};
 
 #[test]
 fn programs_get_one_object_with_all_there_is() {
@@ -99,6 +100,69 @@ fn without_an_agent_every_client_says_so() {
     let said = home.run(&["status", "--json"]).exits(3);
     let status: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(status, json!({ "agent": null }));
+}
+
+#[test]
+fn a_file_where_the_sockets_should_be_is_no_agent_either() {
+    let home = Home::with_config("");
+    let place = home.join("run");
+    std::fs::write(&place, "precious").unwrap();
+    let mut status = home.evercert(&["status", "--json"]);
+    let said = Outcome::of(status.env("EVERCERT_RUNTIME_DIR", &place)).exits(3);
+    let status: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(status, json!({ "agent": null }));
+}
+
+#[test]
+fn whoever_waits_for_an_agent_that_ends_is_told() {
+    // A key that takes its time. Should it be ready too soon all the same: once more.
+    for _ in 0..50 {
+        let home = Home::with_environment("key = \"rsa-4096\"");
+        let mut agent = Agent::start(&home);
+        agent.wait_for("work", "a certificate", |now| now["state"] == "ok");
+        let renew = std::thread::scope(|scope| {
+            let renew = scope.spawn(|| home.run(&["renew", "--new-key"]));
+            support::eventually("the renewal", || {
+                let begun = agent.environment("work")["state"] == "renewing";
+                (begun || renew.is_finished()).then_some(())
+            });
+            agent.kill();
+            renew.join().unwrap()
+        });
+        if renew.code == Some(0) {
+            continue;
+        }
+        let renew = renew.exits(3);
+        assert!(renew.stderr.contains("ended before it answered"), "{renew}");
+        assert!(renew.stderr.contains("evercert agent"), "no way out is named: {renew}");
+        return;
+    }
+    panic!("no renewal was ever seen on its way");
+}
+
+#[test]
+fn what_no_list_has_room_for_is_told() {
+    needs!("ssh-keygen");
+    let home = Home::with_environment("");
+    let agent = Agent::start(&home);
+    agent.certificate("work");
+    // Two keys that just fit; with the environment's certificate in front they do not.
+    let mut wire = agent.wire();
+    for (name, length) in [("a", 128_000), ("b", 127_800)] {
+        let key = home.keygen(name, &["-t", "ed25519"]);
+        let request = private_key::add_ed25519(&key, None, &vec![b'x'; length]);
+        assert_eq!(wire.ask(&request), [SUCCESS], "{name}");
+    }
+    // The last ones stay away: the second key, and the environment's bare one behind it.
+    assert_eq!(wire.list().len(), 2);
+    let warnings = agent.status()["warnings"].to_string();
+    assert!(warnings.contains("2 identities"), "{warnings}");
+    let said = home.run(&["status"]).stdout;
+    assert!(said.contains("2 identities"), "{said}");
+
+    assert_eq!(wire.remove(&public_blob(&home.join("a.pub"))), [SUCCESS]);
+    assert_eq!(wire.list().len(), 3);
+    assert_eq!(agent.status()["warnings"], json!([]));
 }
 
 #[test]

@@ -38,18 +38,18 @@ impl<'home> Agent<'home> {
         agent
     }
 
-    /// Starts the agent and waits for nothing. Its socket is taken to be the usual one.
+    /// Starts the agent and waits for nothing. Its socket is taken to be the usual one. Where
+    /// `adjust` sends stdout or stderr elsewhere, the log is not shown.
     pub(crate) fn launch(home: &'home Home, adjust: impl FnOnce(&mut Command)) -> Self {
         let stdout = super::home::with_suffix(&home.join("agent"), ".out");
         let stderr = super::home::with_suffix(&home.join("agent"), ".err");
         let mut command = home.evercert(&["agent"]);
-        adjust(&mut command);
-        let child = command
+        command
             .stdin(std::process::Stdio::null())
             .stdout(File::create(&stdout).expect("a file"))
-            .stderr(File::create(&stderr).expect("a file"))
-            .spawn()
-            .expect("the agent can be started");
+            .stderr(File::create(&stderr).expect("a file"));
+        adjust(&mut command);
+        let child = command.spawn().expect("the agent can be started");
         Self { home, child, stdout, stderr, socket: home.socket() }
     }
 

@@ -131,6 +131,12 @@ impl Home {
         path
     }
 
+    /// Puts a named pipe, which nobody will write to, in the place of whatever is there.
+    pub(crate) fn make_pipe(&self, path: &Path) {
+        let _ = fs::remove_file(path);
+        Outcome::of(self.command("mkfifo").args(["-m", "600"]).arg(path)).succeeds();
+    }
+
     /// Signs `subject`.pub with the key file `ca` by `ssh-keygen`; gives the certificate's path.
     pub(crate) fn certify(&self, ca: &Path, subject: &Path, arguments: &[&str]) -> PathBuf {
         let public = with_suffix(subject, ".pub");

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Home;
-use super::wire::{Reader, decode_base64};
+use super::wire::{ADD_IDENTITY, Message, Reader, decode_base64};
 
 /// The fields of a private key between its type's name and its comment, as they are in the file.
 pub(crate) fn fields(path: &Path) -> Vec<Vec<u8>> {
@@ -25,6 +25,24 @@ pub(crate) fn fields(path: &Path) -> Vec<Vec<u8>> {
         _ => 3,              // curve, point, scalar
     };
     (0..count).map(|_| secret.string().to_vec()).collect()
+}
+
+/// Public half and seed of an Ed25519 key.
+pub(crate) fn ed25519(path: &Path) -> (Vec<u8>, Vec<u8>) {
+    let fields = fields(path);
+    (fields[0].clone(), fields[1][..32].to_vec())
+}
+
+/// An add request, with the public half of `public` if that is another key.
+pub(crate) fn add_ed25519(key: &Path, public: Option<&Path>, comment: &[u8]) -> Vec<u8> {
+    let (own, seed) = ed25519(key);
+    let shown = public.map_or(own, |other| ed25519(other).0);
+    Message::new(ADD_IDENTITY)
+        .string("ssh-ed25519")
+        .string(&shown)
+        .string([seed, shown].concat())
+        .string(comment)
+        .done()
 }
 
 /// A P-521 key whose scalar is shorter than the curve, as every fourth is: a number is written

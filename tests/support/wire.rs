@@ -13,7 +13,6 @@ pub(crate) const SIGN_REQUEST: u8 = 13;
 pub(crate) const SIGN_RESPONSE: u8 = 14;
 pub(crate) const ADD_IDENTITY: u8 = 17;
 pub(crate) const REMOVE_IDENTITY: u8 = 18;
-pub(crate) const REMOVE_ALL: u8 = 19;
 pub(crate) const ADD_CONSTRAINED: u8 = 25;
 pub(crate) const EXTENSION: u8 = 27;
 pub(crate) const EXTENSION_FAILURE: u8 = 28;
@@ -49,6 +48,11 @@ impl Wire {
             .unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
         stream.set_read_timeout(Some(super::PATIENCE)).expect("a timeout can be set");
         Self { stream }
+    }
+
+    /// The same connection once more, so that one thread can send while another receives.
+    pub(crate) fn twin(&self) -> Self {
+        Self { stream: self.stream.try_clone().expect("a stream has room for two") }
     }
 
     /// Gives up sending after a while, for a client that means not to read.
