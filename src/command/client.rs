@@ -62,7 +62,7 @@ fn no_answer(socket: &Path, error: &std::io::Error) -> Failure {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => {
             not_running(format!("no agent is running (nobody listens on {shown})"))
         }
-        ErrorKind::UnexpectedEof => {
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             not_running(format!("the agent on {shown} ended before it answered"))
         }
         ErrorKind::InvalidInput => Failure::new(format!("cannot ask on {shown}: {error}"))

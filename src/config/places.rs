@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use directories::{BaseDirs, ProjectDirs};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// The folders and files of one user, resolved once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,17 +104,35 @@ pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let draft = Path::new(&name);
+    // What an attempt that was cut off left behind.
+    match fs::remove_file(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let written = File::options()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(draft)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::hard_link(draft, path));
-    // One that is left behind is overwritten by the next attempt.
-    let _ = fs::remove_file(draft);
+        .and_then(|()| put_in_place(draft, path));
+    if written.is_err() {
+        // The error to report is the first one.
+        let _ = fs::remove_file(draft);
+    }
     written.and_then(|()| sync_parent(path))
+}
+
+/// In one step where the file system can, so that never two names lead to one key.
+fn put_in_place(draft: &Path, path: &Path) -> io::Result<()> {
+    match renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
+        // NFS and its like know only how to rename over what is there.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            fs::hard_link(draft, path)?;
+            fs::remove_file(draft)
+        }
+        renamed => Ok(renamed?),
+    }
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
