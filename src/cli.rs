@@ -153,6 +153,24 @@ Examples:
   evercert ca public-key > ca.pub          for sshd's TrustedUserCAKeys
   evercert ca public-key production --format authorized-keys >> ~/.ssh/authorized_keys")]
     PublicKey(CaPublicKey),
+    /// Have a CA sign something that no server accepts, to see whether it would sign
+    #[command(after_help = "\
+What is signed is of no type, for nobody, valid in 1970, and recorded like a certificate.
+
+Examples:
+  evercert ca check production")]
+    Check(CaCheck),
+}
+
+/// `evercert ca check`
+#[derive(Debug, Args)]
+pub struct CaCheck {
+    /// The environment; may be left out when there is only one
+    #[arg(value_name = "ENV")]
+    pub environment: Option<String>,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// `evercert ca public-key`

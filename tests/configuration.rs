@@ -97,6 +97,10 @@ const WRONG_AUTHORITIES: &[(&str, &str)] = &[
     ("kind = ‸\"\"\npath = \"ca\"", "file"),
     ("kind = \"file\"\npath = ‸\"\"", "path"),
     ("kind = \"file\"\npath = ‸7", "!"),
+    ("kind = \"file\"\npath = \"ca\"\nsocket = ‸\"/s\"", "socket means nothing"),
+    ("kind = \"file\"\npath = \"ca\"\npublic_key = ‸\"ssh-ed25519 AAAA\"", "public_key"),
+    ("kind = \"ssh-agent\"\nsocket = \"/s\"\npath = ‸\"ca\"", "path means nothing"),
+    ("kind = ‸\"ssh-agnt\"\nsocket = \"/s\"", "did you mean \"ssh-agent\"?"),
 ];
 
 #[test]

@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // edge: prints, wires, picks exit codes
     ("main",        &["cli", "command", "process", "report"]),
     ("lib",         &[]),
-    ("command",     &["agent", "cli", "config", "ledger", "profile", "report", "signer", "ssh",
+    ("command",     &["agent", "cli", "config", "issuer", "ledger", "profile", "report", "signer", "ssh",
                       "status"]),
     ("cli",         &[]),
     ("report",      &[]),

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::clock::{Clocks, shown, timestamp};
 use super::schedule::{Next, Schedule, Worth, due};
 use crate::config;
-use crate::issuer::{IssueError, Issuer, Retry};
-use crate::signer::Signer;
+use crate::issuer::Issuer;
+use crate::signer::{Problem, Retry, Signer};
 use crate::ssh::certificate::Certificate;
 use crate::status;
 
@@ -69,7 +69,7 @@ impl Retired {
 
 /// Why the last renewal failed, and since when they do.
 pub(super) struct LastError {
-    pub(super) error: IssueError,
+    pub(super) error: Problem,
     since: SystemTime,
 }
 
@@ -229,7 +229,7 @@ impl Environment {
     }
 
     /// Notes a failed renewal; what is valid stays in service.
-    pub(super) fn failed(&mut self, error: IssueError, now: &Clocks, chance: f64) {
+    pub(super) fn failed(&mut self, error: Problem, now: &Clocks, chance: f64) {
         self.schedule.failed(error.retry, now, chance);
         let since = self.last_error.take().map_or(now.wall, |earlier| earlier.since);
         self.last_error = Some(LastError { error, since });
@@ -316,7 +316,7 @@ impl Environment {
     }
 }
 
-fn trouble(error: &IssueError) -> status::Trouble {
+fn trouble(error: &Problem) -> status::Trouble {
     status::Trouble { message: error.message.clone(), hint: error.hint.clone() }
 }
 

@@ -10,8 +10,8 @@ use super::clock::Clocks;
 use super::environment::{Environment, Opened};
 use super::listing::{Listing, MAX_IDENTITIES, MAX_LIST, entry_length};
 use super::schedule::Next;
-use crate::issuer::{IssueError, Issuer};
-use crate::signer::Signer;
+use crate::issuer::Issuer;
+use crate::signer::{Problem, Signer};
 use crate::ssh::certificate::Certificate;
 use crate::ssh::key::PublicKey;
 use crate::{config, status};
@@ -50,7 +50,7 @@ pub(super) struct Job {
 }
 
 /// What a renewal brings back.
-pub(super) type Done = Result<(Arc<dyn Signer>, Arc<Certificate>), IssueError>;
+pub(super) type Done = Result<(Arc<dyn Signer>, Arc<Certificate>), Problem>;
 
 /// A renewal that somebody asked for and waits for.
 pub(super) struct Ticket {
@@ -341,8 +341,8 @@ mod tests {
         fn ca(&self) -> &PublicKey {
             self.0.public_key()
         }
-        async fn issue(&self, _: &CertificateRequest) -> Result<Certificate, IssueError> {
-            Err(IssueError::passing("never"))
+        async fn issue(&self, _: &CertificateRequest) -> Result<Certificate, Problem> {
+            Err(Problem::passing("never"))
         }
     }
 
@@ -475,7 +475,7 @@ mod tests {
         let (mut keyring, _, _, first) = served().await;
         keyring.want(&[], false).unwrap();
         let (jobs, _) = keyring.take_due(&at(START + 1));
-        keyring.finish(&jobs[0], Err(IssueError::passing("no disk")), &at(START + 1));
+        keyring.finish(&jobs[0], Err(Problem::passing("no disk")), &at(START + 1));
         let List::Ready(frame) = keyring.list(&at(START + 1)) else {
             panic!("nothing to wait for")
         };

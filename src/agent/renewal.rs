@@ -10,9 +10,8 @@ use tokio::task::spawn_blocking;
 use super::Agent;
 use super::clock::{Clocks, JumpWatch, timestamp};
 use super::keyring::{Done, Job};
-use crate::issuer::IssueError;
 use crate::profile;
-use crate::signer::{self, Signer};
+use crate::signer::{self, Problem, Signer};
 
 /// The longest a renewal may take, key generation included.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -76,22 +75,22 @@ async fn issue(agent: Arc<Agent>, job: Arc<Job>) -> Done {
     let request = profile::request(&job.settings, key.public_key().clone(), &agent.facts.requester);
     let certificate = job.issuer.issue(&request).await?;
     profile::accept(&certificate, &request, job.issuer.ca(), Clocks::read().seconds())
-        .map_err(IssueError::passing)?;
+        .map_err(Problem::passing)?;
     Ok((key, Arc::new(certificate)))
 }
 
 /// A key from its file, or a new one. Whatever lies in that file by now, it is never a CA's key.
-async fn make_key(agent: &Agent, job: &Arc<Job>) -> Result<Arc<dyn Signer>, IssueError> {
+async fn make_key(agent: &Agent, job: &Arc<Job>) -> Result<Arc<dyn Signer>, Problem> {
     let settings = Arc::clone(&job.settings);
     let key = spawn_blocking(move || signer::session_key(&settings.key)).await.map_err(lost)??;
     if agent.keyring().has_ca(key.public_key()) {
-        return Err(IssueError::passing("its key is the CA key of an environment"));
+        return Err(Problem::passing("its key is the CA key of an environment"));
     }
     agent.keyring().adopt(job, &key);
     Ok(key)
 }
 
 /// A renewal that panicked, or took too long.
-fn lost(reason: impl Display) -> IssueError {
-    IssueError::passing(format_args!("the renewal broke off: {reason}"))
+fn lost(reason: impl Display) -> Problem {
+    Problem::passing(format_args!("the renewal broke off: {reason}"))
 }

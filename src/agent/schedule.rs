@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::clock::Clocks;
-use crate::issuer::Retry;
+use crate::signer::Retry;
 
 /// The longest pause after the first ten failures, and after more.
 const BACK_OFF: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)];

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
 
     // A configuration that cannot be used leaves nothing behind.
     let is_first_run = places.config_is_default && is_missing(&places.config);
-    let configured = if is_first_run { None } else { Some(config::open(&places)?) };
+    let configured = if is_first_run { None } else { Some(config::open(&places, &socket)?) };
 
     runtime_directory::prepare(&places.runtime)?;
     let _lock = Lock::take(&places.lock())?;
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
         Some(loaded) => loaded,
         None => {
             first_run::set_up(&places, &requester.user)?;
-            config::open(&places)?
+            config::open(&places, &socket)?
         }
     };
     let (control, _bound_control) = bind(&control)?;

@@ -11,7 +11,7 @@ use crate::report::{self, Exit, Failure};
 
 pub(super) fn check(file: Option<&Path>) -> Result<Exit, Failure> {
     let places = places(file)?;
-    let count = open(&places)?.environments.len();
+    let count = open(&places, &places.agent_socket())?.environments.len();
     let environments = if count == 1 { "environment" } else { "environments" };
     report::print(&format!("{}: ok, {count} {environments}\n", places.config.display()));
     Ok(Exit::Done)
@@ -34,9 +34,10 @@ pub(super) fn load(path: &Path) -> Result<Config, Failure> {
     })
 }
 
-/// Reads a configuration and opens everything that it names; prints its warnings.
-pub(super) fn open(places: &Places) -> Result<Loaded, Failure> {
-    let loaded = agent::open(load(&places.config)?, &places.ledger).map_err(|error| {
+/// Reads a configuration and opens everything that it names; prints its warnings. `own` is the
+/// agent's socket.
+pub(super) fn open(places: &Places, own: &Path) -> Result<Loaded, Failure> {
+    let loaded = agent::open(load(&places.config)?, &places.ledger, own).map_err(|error| {
         Failure::new(format!("{}: {}", places.config.display(), error.message)).advice(error.hint)
     })?;
     for warning in &loaded.warnings {

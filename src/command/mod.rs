@@ -29,6 +29,7 @@ pub fn run(command: Command) -> Result<Exit, Failure> {
         Command::Config(Config::Check { file }) => config::check(file.as_deref()),
         Command::Config(Config::Path(file)) => config::path(&file),
         Command::Ca(Ca::PublicKey(arguments)) => ca::public_key(&arguments),
+        Command::Ca(Ca::Check(arguments)) => ca::check(&arguments),
     }
 }
 

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::raw::{self, File};
 use super::{Ca, Environment, Key, KeyKind, Problem, duration, nearest, places};
 use crate::ssh::certificate::{MAX_PRINCIPALS, MAX_TEXT, Options, is_key_id, is_principal};
+use crate::ssh::key::PublicKey;
 
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -318,14 +319,39 @@ fn check_wait(raw: Option<Spanned<String>>) -> Result<Duration, Problem> {
 fn check_ca(name: &Spanned<String>, raw: raw::Ca, folder: &Path) -> Result<Ca, Problem> {
     let missing =
         |what: &str| at(name, format!("the ca of environment {} has no {what}", name.as_ref()));
-    let kind = raw.kind.ok_or_else(|| missing("kind: \"file\" is known"))?;
+    let kind = raw.kind.ok_or_else(|| missing("kind: file and ssh-agent are known"))?;
+    let public_key = raw.public_key.as_ref().map(check_public_key).transpose()?;
+    let foreign = |key: &str, value: &Option<Spanned<String>>| match value {
+        Some(value) => {
+            Err(at(value, format!("{key} means nothing for the ca kind {:?}", kind.as_ref())))
+        }
+        None => Ok(()),
+    };
     match kind.as_ref().as_str() {
         "file" => {
+            foreign("socket", &raw.socket)?;
             let path = raw.path.ok_or_else(|| missing("path: name the CA's private key file"))?;
-            Ok(Ca::File { path: check_path(&path, folder)? })
+            Ok(Ca::File { path: check_path(&path, folder)?, public_key })
         }
-        other => Err(at(&kind, unknown("ca kind", other, &["file"], ""))),
+        "ssh-agent" => {
+            foreign("path", &raw.path)?;
+            let socket = raw.socket.ok_or_else(|| missing("socket: where the other agent is"))?;
+            let public_key = public_key
+                .ok_or_else(|| missing("public_key: say which of the other agent's keys"))?;
+            Ok(Ca::SshAgent { socket: check_path(&socket, folder)?, public_key })
+        }
+        other => Err(at(&kind, unknown("ca kind", other, &["file", "ssh-agent"], ""))),
     }
+}
+
+fn check_public_key(raw: &Spanned<String>) -> Result<PublicKey, Problem> {
+    PublicKey::from_line(raw.as_ref()).map_err(|_| {
+        at(
+            raw,
+            "public_key: a line as in a .pub file is expected, of an Ed25519, ECDSA or RSA key"
+                .to_owned(),
+        )
+    })
 }
 
 fn check_path(raw: &Spanned<String>, folder: &Path) -> Result<PathBuf, Problem> {

@@ -56,7 +56,10 @@ mod tests {
             (local.name.as_str(), local.principals.as_slice()),
             ("local", &["me".to_owned()][..])
         );
-        assert_eq!(local.ca, config::Ca::File { path: "/home/a \"b\"/ca".into() });
+        assert_eq!(
+            local.ca,
+            config::Ca::File { path: "/home/a \"b\"/ca".into(), public_key: None }
+        );
         assert!(config.warnings.is_empty());
         // Uncommented, the defaults say what leaving them out says.
         let told = text.replace("\n#key", "\nkey").replace("\n#hosts", "\nhosts");

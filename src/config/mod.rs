@@ -20,6 +20,7 @@ pub use first::first;
 use rustix::fs::OFlags;
 
 use crate::ssh::certificate::Options;
+use crate::ssh::key::PublicKey;
 
 /// Thousands of environments fit.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -119,6 +120,15 @@ pub enum Ca {
     File {
         /// Absolute.
         path: PathBuf,
+        /// The key that must be in it, where that is pinned.
+        public_key: Option<PublicKey>,
+    },
+    /// A key in another agent.
+    SshAgent {
+        /// Where that agent listens: absolute.
+        socket: PathBuf,
+        /// Which of its keys.
+        public_key: PublicKey,
     },
 }
 
@@ -128,6 +138,7 @@ impl Ca {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::File { .. } => "file",
+            Self::SshAgent { .. } => "ssh-agent",
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Environment {
 pub(super) struct Ca {
     pub(super) kind: Option<Spanned<String>>,
     pub(super) path: Option<Spanned<String>>,
+    pub(super) socket: Option<Spanned<String>>,
+    pub(super) public_key: Option<Spanned<String>>,
 }
 
 /// Reads the text, or says where and why not.

@@ -2,18 +2,21 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{IssueError, Issuer, Retry};
+use super::{Checked, Issuer};
+use crate::config::KeyKind;
 use crate::ledger::{Ledger, LedgerError, Record};
 use crate::profile::{BACKDATE, CertificateRequest};
-use crate::signer::Signer;
-use crate::ssh::certificate::{self, Certificate, Draft};
+use crate::signer::{Problem, Signer, local};
+use crate::ssh::certificate::{self, CHECK_KEY_ID, Certificate, Draft, Options};
 use crate::ssh::key::PublicKey;
 use crate::ssh::signature::SignatureAlgorithm;
+
+const WRONG_SIGNATURE: &str = "the CA's signature does not verify with its public key";
 
 /// A CA key and what it signed.
 pub(super) struct Authority {
@@ -34,24 +37,47 @@ impl Issuer for Authority {
         self.signer.public_key()
     }
 
-    async fn issue(&self, request: &CertificateRequest) -> Result<Certificate, IssueError> {
+    async fn issue(&self, request: &CertificateRequest) -> Result<Certificate, Problem> {
         let to_be_signed = self.claim(request).await?;
         let algorithm = SignatureAlgorithm::strongest(self.ca().key_type());
-        let signature =
-            self.signer.sign(&to_be_signed, algorithm).await.map_err(|error| {
-                IssueError::passing(format_args!("the CA did not sign: {error}"))
-            })?;
-        let wrong = "the CA's signature does not verify with its public key";
-        let certificate =
-            certificate::join(to_be_signed, &signature).map_err(|_| IssueError::passing(wrong))?;
-        certificate.verify(self.ca()).map_err(|_| IssueError::passing(wrong))?;
+        let signature = self.signer.sign(&to_be_signed, algorithm).await?;
+        let certificate = certificate::join(to_be_signed, &signature)
+            .map_err(|_| Problem::passing(WRONG_SIGNATURE))?;
+        certificate.verify(self.ca()).map_err(|_| Problem::passing(WRONG_SIGNATURE))?;
         Ok(certificate)
     }
 }
 
 impl Authority {
+    pub(super) async fn check(&self, environment: &str) -> Result<Checked, Problem> {
+        let (ca, serial) = (self.ca(), random_serial()?);
+        let subject = local::generate(KeyKind::Ed25519)?;
+        let body = certificate::check_body(random()?, subject.public_key(), serial, ca);
+        let record = Record {
+            serial,
+            kind: "check".to_owned(),
+            key_id: CHECK_KEY_ID.to_owned(),
+            principals: Vec::new(),
+            valid_after: Timestamp::UNIX_EPOCH,
+            valid_before: Timestamp::UNIX_EPOCH + Duration::from_secs(1),
+            critical_options: Options::new(),
+            extensions: Options::new(),
+            public_key: subject.public_key().to_line(""),
+            ca: ca.to_line(""),
+            environment: environment.to_owned(),
+            recorded: Timestamp::now(),
+        };
+        self.ledger.record(&record).await.map_err(unrecorded)?;
+        let algorithm = SignatureAlgorithm::strongest(ca.key_type());
+        let asked = Instant::now();
+        let signature = self.signer.sign(&body, algorithm).await?;
+        let took = asked.elapsed();
+        signature.verify(ca, &body).map_err(|_| Problem::passing(WRONG_SIGNATURE))?;
+        Ok(Checked { ca: ca.clone(), algorithm, serial, took })
+    }
+
     /// Writes the certificate but for its signature, and records it under a serial of its own.
-    async fn claim(&self, request: &CertificateRequest) -> Result<Vec<u8>, IssueError> {
+    async fn claim(&self, request: &CertificateRequest) -> Result<Vec<u8>, Problem> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut taken = false;
         loop {
@@ -80,32 +106,30 @@ impl Authority {
     }
 }
 
-fn unfit(error: certificate::Unfit) -> IssueError {
-    let hint = Some("mend the configuration".to_owned());
-    IssueError { message: error.to_string(), hint, retry: Retry::Final }
+fn unfit(error: certificate::Unfit) -> Problem {
+    Problem::lasting(error).hint("mend the configuration")
 }
 
-fn unrecorded(error: LedgerError) -> IssueError {
-    let message = error.to_string();
-    let hint = match error {
-        LedgerError::Taken(_) => None,
+fn unrecorded(error: LedgerError) -> Problem {
+    let problem = Problem::passing(&error);
+    match error {
+        LedgerError::Taken(_) => problem,
         LedgerError::Unwritable { folder, .. } => {
-            Some(format!("make {folder} writable, with room on its disk"))
+            problem.hint(format!("make {folder} writable, with room on its disk"))
         }
-    };
-    IssueError { message, hint, retry: Retry::Soon }
+    }
 }
 
 fn record(
     draft: &Draft<'_>,
     request: &CertificateRequest,
     now: Duration,
-) -> Result<Record, IssueError> {
+) -> Result<Record, Problem> {
     let time = |seconds: u64| {
         i64::try_from(seconds)
             .ok()
             .and_then(|seconds| Timestamp::from_second(seconds).ok())
-            .ok_or_else(|| IssueError::passing("the clock is outside the years of any calendar"))
+            .ok_or_else(|| Problem::passing("the clock is outside the years of any calendar"))
     };
     Ok(Record {
         serial: draft.serial,
@@ -124,7 +148,7 @@ fn record(
 }
 
 /// 1 ..= 2^63 - 1: a serial needs no counter, and fits every signed reader.
-fn random_serial() -> Result<u64, IssueError> {
+fn random_serial() -> Result<u64, Problem> {
     loop {
         let serial = u64::from_be_bytes(random()?) >> 1;
         if serial != 0 {
@@ -133,10 +157,10 @@ fn random_serial() -> Result<u64, IssueError> {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], IssueError> {
+fn random<const N: usize>() -> Result<[u8; N], Problem> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| IssueError::passing("the system has no random numbers to give"))?;
+        .map_err(|_| Problem::passing("the system has no random numbers to give"))?;
     Ok(bytes)
 }
 

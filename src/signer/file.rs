@@ -11,8 +11,8 @@ use ssh_key::public::Ed25519PublicKey;
 use ssh_key::{LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
-use super::OpenError;
 use super::local::LocalKey;
+use super::{Problem, Retry};
 use crate::config::places::write_new;
 use crate::ssh::key::PublicKey;
 use crate::ssh::private::{KeyFile, Unreadable};
@@ -24,17 +24,18 @@ const MAX_FILE: u64 = 64 * 1024;
 ///
 /// # Errors
 /// Each way a file can be unfit, by name and with the next command to type.
-pub fn open(path: &Path) -> Result<LocalKey, OpenError> {
+pub fn open(path: &Path) -> Result<LocalKey, Problem> {
     let text = read(path)?;
     let file = KeyFile::from_text(&text).map_err(|why| unusable(path, why))?;
     let key = file.key().map_err(|why| unusable(path, why))?;
-    LocalKey::from_private(&key).map_err(|misfit| OpenError {
+    LocalKey::from_private(&key).map_err(|misfit| Problem {
+        retry: Retry::Final,
         message: format!("key file {}: {misfit}", path.display()),
         hint: None,
     })
 }
 
-fn unusable(path: &Path, why: Unreadable) -> OpenError {
+fn unusable(path: &Path, why: Unreadable) -> Problem {
     let shown = path.display();
     let (message, hint) = match why {
         Unreadable::NotAKey => (
@@ -49,7 +50,7 @@ fn unusable(path: &Path, why: Unreadable) -> OpenError {
             (format!("key file {shown} holds no Ed25519, ECDSA or RSA key"), None)
         }
     };
-    OpenError { message, hint }
+    Problem { retry: Retry::Final, message, hint }
 }
 
 /// Makes an Ed25519 key pair in `path` (0600) and `path.pub`, on the disk before this returns.
@@ -94,9 +95,10 @@ pub fn public_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let shown = path.display();
-    let failed = |error: std::io::Error| OpenError {
+    let failed = |error: std::io::Error| Problem {
+        retry: Retry::Final,
         message: match error.kind() {
             ErrorKind::NotFound => format!("key file {shown} does not exist"),
             _ => format!("cannot read key file {shown}: {error}"),
@@ -110,11 +112,16 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         OpenOptions::new().read(true).custom_flags(waits_for_nobody).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(OpenError { message: format!("{shown} is not a file"), hint: None });
+        return Err(Problem {
+            retry: Retry::Final,
+            message: format!("{shown} is not a file"),
+            hint: None,
+        });
     }
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(OpenError {
+        return Err(Problem {
+            retry: Retry::Final,
             message: format!("key file {shown} is open to others (mode {mode:04o})"),
             hint: Some(format!("close it: chmod 600 {shown}")),
         });

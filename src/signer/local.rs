@@ -17,7 +17,7 @@ use ssh_key::public::{EcdsaPublicKey, KeyData};
 use tokio::sync::Semaphore;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{OpenError, SignError, Signer};
+use super::{Problem, Signer, fits};
 use crate::config::KeyKind;
 use crate::ssh::key::{KeyType, PublicKey};
 use crate::ssh::private::PrivateKey;
@@ -53,7 +53,7 @@ pub struct Misfit;
 ///
 /// # Errors
 /// When the library cannot.
-pub fn generate(kind: KeyKind) -> Result<LocalKey, OpenError> {
+pub fn generate(kind: KeyKind) -> Result<LocalKey, Problem> {
     let made = match kind {
         KeyKind::Ed25519 => generate_ed25519(),
         KeyKind::EcdsaP256 => generate_ecdsa(KeyType::EcdsaP256),
@@ -62,10 +62,7 @@ pub fn generate(kind: KeyKind) -> Result<LocalKey, OpenError> {
         KeyKind::Rsa3072 => generate_rsa(KeySize::Rsa3072),
         KeyKind::Rsa4096 => generate_rsa(KeySize::Rsa4096),
     };
-    made.map_err(|Misfit| OpenError {
-        message: format!("cannot make a {kind} session key"),
-        hint: None,
-    })
+    made.map_err(|Misfit| Problem::passing(format_args!("cannot make a {kind} session key")))
 }
 
 fn generate_ed25519() -> Result<LocalKey, Misfit> {
@@ -187,11 +184,9 @@ impl Signer for LocalKey {
         &self,
         message: &[u8],
         algorithm: SignatureAlgorithm,
-    ) -> Result<Signature, SignError> {
+    ) -> Result<Signature, Problem> {
+        fits(&self.public, algorithm)?;
         let key = self.public.key_type();
-        if algorithm.key_type() != key {
-            return Err(SignError::Unsuitable { key: key.name(), algorithm: algorithm.name() });
-        }
         match curve(key) {
             Some(curve) => self.sign_ecdsa(message, algorithm, curve),
             None if key == KeyType::Ed25519 => self.sign_ed25519(message),
@@ -201,10 +196,9 @@ impl Signer for LocalKey {
 }
 
 impl LocalKey {
-    fn sign_ed25519(&self, message: &[u8]) -> Result<Signature, SignError> {
-        let pair =
-            Ed25519KeyPair::from_seed_unchecked(&self.secret.0).map_err(|_| SignError::Failed)?;
-        let bytes = pair.try_sign(message).map_err(|_| SignError::Failed)?.as_ref().to_vec();
+    fn sign_ed25519(&self, message: &[u8]) -> Result<Signature, Problem> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&self.secret.0).map_err(failed)?;
+        let bytes = pair.try_sign(message).map_err(failed)?.as_ref().to_vec();
         Ok(Signature { algorithm: SignatureAlgorithm::Ed25519, bytes })
     }
 
@@ -213,15 +207,15 @@ impl LocalKey {
         message: &[u8],
         algorithm: SignatureAlgorithm,
         curve: &'static EcdsaSigningAlgorithm,
-    ) -> Result<Signature, SignError> {
-        let KeyData::Ecdsa(point) = self.public.data() else { return Err(SignError::Failed) };
+    ) -> Result<Signature, Problem> {
+        let KeyData::Ecdsa(point) = self.public.data() else { return Err(failed(())) };
         let pair = EcdsaKeyPair::from_private_key_and_public_key(
             curve,
             &self.secret.0,
             point.as_sec1_bytes(),
         )
-        .map_err(|_| SignError::Failed)?;
-        let fixed = pair.sign(&SystemRandom::new(), message).map_err(|_| SignError::Failed)?;
+        .map_err(failed)?;
+        let fixed = pair.sign(&SystemRandom::new(), message).map_err(failed)?;
         Ok(Signature::from_r_and_s(algorithm, fixed.as_ref()))
     }
 
@@ -229,26 +223,30 @@ impl LocalKey {
         &self,
         message: Vec<u8>,
         algorithm: SignatureAlgorithm,
-    ) -> Result<Signature, SignError> {
-        let _turn = RSA_TURNS.acquire().await.map_err(|_| SignError::Failed)?;
+    ) -> Result<Signature, Problem> {
+        let _turn = RSA_TURNS.acquire().await.map_err(failed)?;
         let secret = Arc::clone(&self.secret);
         let signed = tokio::task::spawn_blocking(move || sign_rsa(&secret, &message, algorithm));
-        signed.await.map_err(|_| SignError::Failed)?
+        signed.await.map_err(failed)?
     }
+}
+
+fn failed<E>(_: E) -> Problem {
+    Problem::passing("the cryptography library did not sign")
 }
 
 fn sign_rsa(
     secret: &Secret,
     message: &[u8],
     algorithm: SignatureAlgorithm,
-) -> Result<Signature, SignError> {
+) -> Result<Signature, Problem> {
     let padding = match algorithm {
         SignatureAlgorithm::RsaSha256 => &RSA_PKCS1_SHA256,
         _ => &RSA_PKCS1_SHA512,
     };
-    let pair = RsaKeyPair::from_pkcs8(&secret.0).map_err(|_| SignError::Failed)?;
+    let pair = RsaKeyPair::from_pkcs8(&secret.0).map_err(failed)?;
     let mut bytes = vec![0; pair.public_modulus_len()];
-    pair.sign(padding, &SystemRandom::new(), message, &mut bytes).map_err(|_| SignError::Failed)?;
+    pair.sign(padding, &SystemRandom::new(), message, &mut bytes).map_err(failed)?;
     Ok(Signature { algorithm, bytes })
 }
 

@@ -139,6 +139,30 @@ impl Draft<'_> {
     }
 }
 
+/// The key id of a body that only shows that a CA signs.
+pub const CHECK_KEY_ID: &str = "evercert check";
+
+/// The bytes of a certificate that no server can accept, to see whether a CA signs: of type 0, for
+/// nobody, valid for the first second of 1970.
+#[must_use]
+pub fn check_body(nonce: [u8; 32], subject: &PublicKey, serial: u64, ca: &PublicKey) -> Vec<u8> {
+    let mut body = Vec::with_capacity(512);
+    body.put_string(subject.key_type().certificate_name().as_bytes());
+    body.put_string(&nonce);
+    body.extend_from_slice(subject.fields());
+    body.put_u64(serial);
+    body.put_u32(0); // neither user nor host
+    body.put_string(CHECK_KEY_ID.as_bytes());
+    body.put_string(b""); // principals
+    body.put_u64(0);
+    body.put_u64(1);
+    body.put_string(b""); // critical options
+    body.put_string(b""); // extensions
+    body.put_string(b""); // reserved
+    body.put_string(ca.blob());
+    body
+}
+
 /// Joins the signed bytes and their signature, and reads the result as anyone else would.
 pub fn join(mut to_be_signed: Vec<u8>, signature: &Signature) -> Result<Certificate, Malformed> {
     to_be_signed.put_string(&signature.to_blob());

@@ -89,6 +89,12 @@ impl PublicKey {
         Ok(Self { key_type, data: Arc::new(data), blob: blob.into() })
     }
 
+    /// Reads a line as in a `.pub` file: type, base64, and perhaps a comment.
+    pub fn from_line(line: &str) -> Result<Self, Malformed> {
+        let key = ssh_key::PublicKey::from_openssh(line.trim()).map_err(|_| Malformed)?;
+        Self::try_from(key.key_data())
+    }
+
     /// The blob on the wire.
     #[must_use]
     pub fn blob(&self) -> &[u8] {

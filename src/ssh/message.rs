@@ -4,6 +4,7 @@
 use super::certificate::Certificate;
 use super::key::{KeyType, is_certificate_name};
 use super::private::PrivateKey;
+use super::signature::{Signature, SignatureAlgorithm};
 use super::wire::{Cursor, Malformed, Put};
 
 /// The longest message either way, without its length (`AGENT_MAX_LEN` of OpenSSH).
@@ -14,6 +15,8 @@ pub const SESSION_BIND: &str = "session-bind@openssh.com";
 
 /// `SSH_AGENTC_REQUEST_IDENTITIES`
 pub const REQUEST_IDENTITIES: u8 = 11;
+/// `SSH_AGENTC_SIGN_REQUEST`
+const SIGN_REQUEST: u8 = 13;
 /// `SSH_AGENT_FAILURE`
 const FAILURE: u8 = 5;
 /// `SSH_AGENT_SUCCESS`
@@ -76,7 +79,7 @@ impl<'a> Request<'a> {
         let mut cursor = Cursor::new(frame);
         let request = match cursor.u8()? {
             REQUEST_IDENTITIES => return Ok(Self::List),
-            13 => {
+            SIGN_REQUEST => {
                 let (blob, data) = (cursor.string()?, cursor.string()?);
                 Self::Sign { blob, data, flags: cursor.u32()? }
             }
@@ -151,6 +154,58 @@ impl Reply {
             }),
         }
     }
+}
+
+/// What another agent answers us.
+pub enum Answer {
+    /// `SSH_AGENT_FAILURE`
+    Failure,
+    /// `SSH_AGENT_SIGN_RESPONSE`
+    Signature(Signature),
+    /// `SSH_AGENT_IDENTITIES_ANSWER`: the blobs alone.
+    Identities(Vec<Vec<u8>>),
+}
+
+impl Answer {
+    /// Reads one frame's content.
+    pub fn read(frame: &[u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(frame);
+        let answer = match cursor.u8()? {
+            FAILURE => Self::Failure,
+            SIGN_RESPONSE => Self::Signature(Signature::from_blob(cursor.string()?)?),
+            IDENTITIES_ANSWER => {
+                let mut blobs = Vec::new();
+                for _ in 0..cursor.u32()? {
+                    blobs.push(cursor.string()?.to_vec());
+                    cursor.string()?; // comment
+                }
+                Self::Identities(blobs)
+            }
+            _ => return Err(Malformed),
+        };
+        cursor.end()?;
+        Ok(answer)
+    }
+}
+
+/// Appends a request for the list of identities as one frame.
+pub fn write_list_request(out: &mut Vec<u8>) {
+    frame(out, |out| out.push(REQUEST_IDENTITIES));
+}
+
+/// Appends a request to sign `data` with the key that `blob` names as one frame.
+pub fn write_sign_request(
+    out: &mut Vec<u8>,
+    blob: &[u8],
+    data: &[u8],
+    algorithm: SignatureAlgorithm,
+) {
+    frame(out, |out| {
+        out.push(SIGN_REQUEST);
+        out.put_string(blob);
+        out.put_string(data);
+        out.put_u32(algorithm.flags());
+    });
 }
 
 /// Appends a list of (blob, comment) as one frame, length included.

@@ -74,6 +74,16 @@ impl SignatureAlgorithm {
         }
     }
 
+    /// The flags that ask for this algorithm.
+    #[must_use]
+    pub fn flags(self) -> u32 {
+        match self {
+            Self::RsaSha256 => FLAG_RSA_SHA2_256,
+            Self::RsaSha512 => FLAG_RSA_SHA2_512,
+            Self::Ed25519 | Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 => 0,
+        }
+    }
+
     /// What a key signs with when nobody asks for anything else.
     #[must_use]
     pub fn strongest(key: KeyType) -> Self {
