@@ -15,6 +15,7 @@
 )]
 
 #[path = "../tests/support/mod.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "a bench uses a part of the harness")]
 mod support;
 
 use std::path::{Path, PathBuf};

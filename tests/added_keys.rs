@@ -1,24 +1,12 @@
 //! What an add request may say, byte by byte: replacing, lying, and what this agent does not keep.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::path::Path;
 
-use support::home::with_suffix;
-use support::private_key::{add_ed25519, ed25519};
-use support::wire::{ADD_CONSTRAINED, ADD_IDENTITY, FAILURE, Message, SUCCESS, public_blob};
-use support::{Agent, Home, needs, private_key, sshsig};
+use crate::support;
+use crate::support::home::with_suffix;
+use crate::support::private_key::{add_ed25519, ed25519};
+use crate::support::wire::{ADD_CONSTRAINED, ADD_IDENTITY, FAILURE, Message, SUCCESS, public_blob};
+use crate::support::{Agent, Home, needs, private_key, sshsig};
 
 #[test]
 fn the_flags_choose_the_rsa_hash_and_sha1_is_refused() {

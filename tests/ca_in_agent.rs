@@ -1,25 +1,14 @@
 //! The CA's key lives in another agent, the stock one here: evercert has certificates signed there,
 //! real servers let them in, and each thing that can go wrong has its sentence.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use support::home::with_suffix;
-use support::sshd::needs_login;
-use support::{Agent, Home, KEY_KINDS, Outcome, Sshd, eventually, needs};
+use crate::support;
+use crate::support::home::with_suffix;
+use crate::support::sshd::needs_login;
+use crate::support::{Agent, Home, KEY_KINDS, Outcome, Sshd, eventually, needs};
 
 #[test]
 fn a_certificate_signed_in_another_agent_logs_in() {

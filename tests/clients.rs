@@ -1,27 +1,15 @@
 //! Clients of every temper at once: slow, half gone, greedy, of another user. Nobody pays for them
 //! but they themselves.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-use support::wire::{
+use crate::support;
+use crate::support::wire::{
     EXTENSION, EXTENSION_RESPONSE, IDENTITIES_ANSWER, MAX_FRAME, Message, REQUEST_IDENTITIES,
     SIGN_REQUEST, SIGN_RESPONSE, Wire, frame, parse_list, public_blob,
 };
-use support::{Agent, Home, needs, needs_root};
+use crate::support::{Agent, Home, needs, needs_root};
+use rustix::process::Signal;
 
 /// An empty list.
 const NOTHING: [u8; 5] = [IDENTITIES_ANSWER, 0, 0, 0, 0];

@@ -1,23 +1,10 @@
 //! The laptop slept, or somebody set the clock: the next login succeeds all the same.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 
-use support::clock::Clock;
-use support::sshd::{HostKey, Trust, needs_login};
-use support::{Agent, Home, Sshd, skip};
+use crate::support::clock::Clock;
+use crate::support::sshd::{HostKey, Trust, needs_login};
+use crate::support::{Agent, Home, Sshd, skip};
 
 const HOUR: i64 = 3600;
 

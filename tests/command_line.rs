@@ -1,20 +1,7 @@
 //! What the command line says of itself, without an agent and without touching anything.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
-use support::Home;
-use support::home::entries;
+use crate::support::Home;
+use crate::support::home::entries;
 
 #[test]
 fn help_and_version_are_there_without_an_agent() {

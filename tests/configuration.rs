@@ -1,23 +1,10 @@
 //! Every mistake in a configuration is told with its place: file, line, column, and what was
 //! expected.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::{Home, Outcome};
+use crate::support::{Home, Outcome};
 
 /// What is written, with `‸` where the error is (no mark: the line is enough), and what
 /// the message says (`!`: whatever the reader of TOML says).

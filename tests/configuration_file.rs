@@ -1,24 +1,11 @@
 //! The configuration file as a whole: where it is looked for, what it may name, that the examples
 //! are right, and that a wrong one leaves no trace.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::home::entries;
-use support::{Agent, Home, Outcome, needs};
+use crate::support::home::entries;
+use crate::support::{Agent, Home, Outcome, needs};
 
 #[test]
 fn an_agent_with_a_wrong_configuration_touches_nothing() {

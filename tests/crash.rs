@@ -1,25 +1,13 @@
 //! The power goes at any moment: the agent starts again, and the ledger tells the truth. No serial
 //! is used twice, no record is lost or torn, no certificate exists without its record.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::support;
+use crate::support::{Agent, Home};
 use serde_json::Value;
-use support::{Agent, Home};
 
 /// How often the agent is killed, unless `EVERCERT_CRASH_ROUNDS` says otherwise.
 const ROUNDS: u32 = 20;

@@ -1,26 +1,14 @@
 //! The first run, cut off at any moment: the next start finishes the work, and a CA key that is
 //! there already is kept, for a server may trust it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use support::home::{entries, mode, set_mode, with_suffix};
-use support::wire::public_blob;
-use support::{Agent, Home, Outcome, PATIENCE, needs};
+use crate::support;
+use crate::support::home::{entries, mode, set_mode, with_suffix};
+use crate::support::wire::public_blob;
+use crate::support::{Agent, Home, Outcome, PATIENCE, needs};
 
 #[test]
 fn half_a_ca_key_is_made_again() {

@@ -1,26 +1,13 @@
 //! When renewing fails: the valid certificate stays, the reason is everywhere it is looked for, and
 //! the way back is the command it names.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::support::sshd::needs_login;
+use crate::support::wire::{Entry, public_blob};
+use crate::support::{Agent, Home, Sshd, eventually, needs};
 use rustix::process::Signal;
-use support::sshd::needs_login;
-use support::wire::{Entry, public_blob};
-use support::{Agent, Home, Sshd, eventually, needs};
 
 #[test]
 fn a_failed_renewal_keeps_the_certificate_and_tells_why() {

@@ -1,26 +1,14 @@
 //! The first minute: an empty home, one command, and the next login uses a certificate.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+use crate::support;
+use crate::support::home::{entries, mode};
+use crate::support::sshd::{needs_login, offers};
+use crate::support::{Agent, Home, Sshd, needs};
 use rustix::process::Signal;
-use support::home::{entries, mode};
-use support::sshd::{needs_login, offers};
-use support::{Agent, Home, Sshd, needs};
 
 #[test]
 fn an_empty_home_becomes_a_login_with_one_offer() {

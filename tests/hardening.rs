@@ -1,25 +1,13 @@
 //! The process keeps to itself: no core files, and another program of the same user cannot look
 //! into it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
-use support::home::set_mode;
-use support::{Agent, Home, Outcome, eventually, needs, needs_root};
+use crate::support;
+use crate::support::home::set_mode;
+use crate::support::{Agent, Home, Outcome, eventually, needs, needs_root};
 
 const NOBODY: u32 = 65534;
 

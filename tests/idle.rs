@@ -1,22 +1,10 @@
 //! Nothing ticks while nothing is due: an agent that nobody asks does not run at all.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::time::{Duration, Instant};
 
-use support::{Agent, Home, needs};
+use crate::support;
+use crate::support::{Agent, Home, needs};
 
 #[test]
 fn an_agent_that_nobody_asks_sleeps() {

@@ -1,23 +1,11 @@
 //! Key files that cannot be used, or should not be: the error names the file, nothing is made.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::home::{entries, mode, set_mode};
-use support::{Agent, Home, Outcome, needs, private_key, skip};
+use crate::support;
+use crate::support::home::{entries, mode, set_mode};
+use crate::support::{Agent, Home, Outcome, needs, private_key, skip};
 
 #[test]
 fn an_unfit_ca_key_is_told_by_name() {

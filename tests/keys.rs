@@ -1,25 +1,13 @@
 //! An ordinary agent too: ssh-add brings keys and certificates of every type, ssh-keygen signs with
 //! them, and what is taken away is gone.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::home::with_suffix;
-use support::wire::{FAILURE, SUCCESS, public_blob};
-use support::{Agent, Home, KEY_KINDS, Outcome, needs, sshsig};
+use crate::support;
+use crate::support::home::with_suffix;
+use crate::support::wire::{FAILURE, SUCCESS, public_blob};
+use crate::support::{Agent, Home, KEY_KINDS, Outcome, needs, sshsig};
 
 #[test]
 fn keys_and_certificates_of_every_type_are_added_used_and_removed() {

@@ -1,27 +1,15 @@
 //! A client library that nobody here wrote lists, signs, adds and removes through the agent, with
 //! bare keys and certificates. It knows the protocol's messages as types, so a byte out of place
 //! fails.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
 
 use std::os::unix::net::UnixStream;
 
+use crate::support::{Agent, Home, KEY_KINDS};
 use ssh_agent_lib::blocking::Client;
 use ssh_agent_lib::proto::{
     AddIdentity, PrivateCredential, PublicCredential, RemoveIdentity, SignRequest,
 };
 use ssh_key::private::{Ed25519Keypair, KeypairData};
-use support::{Agent, Home, KEY_KINDS};
 
 const RSA_SHA2_512: u32 = 4;
 

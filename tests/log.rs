@@ -1,25 +1,12 @@
 //! Where stderr goes is not the agent's affair: a pipe that nobody reads, a disk that is full. It
 //! costs lines of the log, never an answer.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs::File;
 use std::process::{Command, Stdio};
 
+use crate::support::wire::public_blob;
+use crate::support::{Agent, Home, needs, skip};
 use rustix::process::Signal;
-use support::wire::public_blob;
-use support::{Agent, Home, needs, skip};
 
 #[test]
 fn a_log_that_nobody_reads_stops_nothing() {

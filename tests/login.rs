@@ -1,23 +1,11 @@
 //! Every kind of session key with every kind of CA: ssh-keygen reads the certificate, sshd lets it
 //! in, and the log says which certificate it was.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 
-use support::sshd::{HostKey, Trust, needs_login, offers};
-use support::{Agent, Home, KEY_KINDS, Outcome, Sshd};
+use crate::support;
+use crate::support::sshd::{HostKey, Trust, needs_login, offers};
+use crate::support::{Agent, Home, KEY_KINDS, Outcome, Sshd};
 
 #[test]
 fn every_session_key_logs_in_by_every_authority() {

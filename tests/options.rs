@@ -1,23 +1,11 @@
 //! What a certificate says is what the configuration says: sshd obeys it, ssh-keygen reads it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 
-use support::sshd::{needs_login, offers};
-use support::{Agent, Home, Sshd};
+use crate::support;
+use crate::support::sshd::{needs_login, offers};
+use crate::support::{Agent, Home, Sshd};
 
 #[test]
 fn a_forced_command_runs_instead_of_the_asked_one() {

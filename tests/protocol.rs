@@ -1,24 +1,11 @@
 //! The agent protocol in raw bytes: every request has an answer, every bad one a refusal, and
 //! nothing a client sends ends the agent or another client's connection.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
-use support::wire::{
+use crate::support::wire::{
     EXTENSION, EXTENSION_FAILURE, EXTENSION_RESPONSE, FAILURE, IDENTITIES_ANSWER, MAX_FRAME,
     Message, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, frame, parse_list, public_blob,
 };
-use support::{Agent, Home, needs};
+use crate::support::{Agent, Home, needs};
 
 /// An empty list.
 const NOTHING: [u8; 5] = [IDENTITIES_ANSWER, 0, 0, 0, 0];

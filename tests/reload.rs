@@ -1,22 +1,10 @@
 //! The configuration changes under a running agent: all or nothing, and what did not change is not
 //! disturbed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
+use crate::support;
+use crate::support::{Agent, Home, Outcome, eventually, needs};
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{Agent, Home, Outcome, eventually, needs};
 
 #[test]
 fn a_changed_configuration_takes_effect_and_leaves_the_rest_alone() {

@@ -1,24 +1,12 @@
 //! Certificates renew themselves: logins go on across any number of renewals, nobody does anything.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::sshd::needs_login;
-use support::{Agent, Home, Sshd, eventually, needs, sshsig};
+use crate::support;
+use crate::support::sshd::needs_login;
+use crate::support::{Agent, Home, Sshd, eventually, needs, sshsig};
 
 #[test]
 fn logins_go_on_across_renewals_and_none_fails() {

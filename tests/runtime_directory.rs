@@ -1,26 +1,14 @@
 //! Where the sockets lie: only in a directory that is ours and closed, and never over anything that
 //! is not a dead socket of our own.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use support::home::{mode, set_mode};
-use support::{Agent, Home, Outcome, needs_root};
+use crate::support;
+use crate::support::home::{mode, set_mode};
+use crate::support::{Agent, Home, Outcome, needs_root};
 
 #[test]
 fn a_directory_open_to_others_is_refused() {

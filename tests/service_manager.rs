@@ -1,28 +1,16 @@
 //! Under a service manager: it takes the socket it is given, says when it is ready, and the units
 //! that come with it are in order.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::support;
+use crate::support::home::entries;
+use crate::support::wire::{REQUEST_IDENTITIES, Wire};
+use crate::support::{Agent, Home, Outcome, eventually, needs};
 use rustix::process::Signal;
-use support::home::entries;
-use support::wire::{REQUEST_IDENTITIES, Wire};
-use support::{Agent, Home, Outcome, eventually, needs};
 
 #[test]
 fn it_serves_the_socket_it_is_given_and_leaves_it_in_place() {

@@ -1,23 +1,12 @@
 //! Who is at the other end: a bind is believed only with the host's signature, and remembered.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
 use std::fs;
 
-use support::home::with_suffix;
-use support::wire::{EXTENSION, EXTENSION_FAILURE, FAILURE, Message, SUCCESS, Wire, public_blob};
-use support::{Agent, Home, KEY_KINDS, needs};
+use crate::support::home::with_suffix;
+use crate::support::wire::{
+    EXTENSION, EXTENSION_FAILURE, FAILURE, Message, SUCCESS, Wire, public_blob,
+};
+use crate::support::{Agent, Home, KEY_KINDS, needs};
 
 const SESSION: [u8; 32] = [0x42; 32];
 

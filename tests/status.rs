@@ -1,22 +1,10 @@
 //! How is it? The same answer for people and for programs, with an exit status for scripts.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    reason = "a test says what went wrong by failing"
-)]
-
-mod support;
-
+use crate::support;
+use crate::support::wire::{SUCCESS, public_blob};
+use crate::support::{Agent, Home, Outcome, needs, private_key};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use support::wire::{SUCCESS, public_blob};
-use support::{Agent, Home, Outcome, needs, private_key};
 
 #[test]
 fn programs_get_one_object_with_all_there_is() {

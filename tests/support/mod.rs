@@ -4,13 +4,6 @@
 //! Everything is judged from outside, by the real ssh, sshd, ssh-add and ssh-keygen. Nothing waits
 //! a fixed time: [`eventually`] polls, and gives up loudly.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "each test file is a crate of its own and uses only its part of the harness"
-)]
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

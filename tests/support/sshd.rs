@@ -103,11 +103,6 @@ impl Sshd {
         log(&self.home)
     }
 
-    /// Where the server keeps its keys: `host`, `host-cert.pub`, `host_ca`.
-    pub(crate) fn keys(&self) -> &Home {
-        &self.home
-    }
-
     /// The log's lines about logins that succeeded.
     pub(crate) fn accepted(&self) -> Vec<String> {
         self.log()
