@@ -27,7 +27,7 @@ pub struct Record {
     /// Decimal, as a string: JSON numbers are not that long everywhere.
     #[serde(with = "decimal")]
     pub serial: u64,
-    /// Always `user` for now.
+    /// `user`, or `check` for what was signed only to see whether the CA signs.
     pub kind: String,
     /// As in the certificate.
     pub key_id: String,

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+
 use crate::support;
 use crate::support::home::with_suffix;
 use crate::support::private_key::{add_ed25519, ed25519};
@@ -164,28 +167,41 @@ fn kinds_of_key_it_does_not_keep_are_refused() {
 
 #[test]
 fn a_certificate_by_a_hardware_ca_is_held_like_any_other() {
-    needs!("ssh-keygen", "sha512sum");
+    needs!("ssh-add", "ssh-keygen", "sha512sum");
     let home = Home::with_config("");
     let agent = Agent::start(&home);
     let key = home.keygen("id", &["-t", "ed25519"]);
-    let (public, seed) = ed25519(&key);
-    let certificate = certificate_by_hardware(&public);
-    let request = Message::new(ADD_IDENTITY)
-        .string("ssh-ed25519-cert-v01@openssh.com")
-        .string(&certificate)
-        .string(&public)
-        .string([seed, public].concat())
-        .string("by hardware")
-        .done();
+    let (request, certificate) = ByHardware::good().request(&key);
     let mut wire = agent.wire();
     assert_eq!(wire.ask(&request), [SUCCESS]);
     let list = wire.list();
     assert_eq!(list.len(), 1);
     assert_eq!((&list[0].blob, list[0].comment()), (&certificate, "by hardware".to_owned()));
+    let listed = agent.ssh_add(&["-l"]).succeeds().stdout;
+    assert!(listed.contains("by hardware (ED25519-CERT)"), "{listed}");
     let plain = public_blob(&with_suffix(&key, ".pub"));
     sshsig::signs(&home, &mut wire, &certificate, &plain, 0).expect("a signature");
     assert_eq!(wire.remove(&certificate), [SUCCESS]);
     assert_eq!(wire.list(), []);
+}
+
+#[test]
+fn a_damaged_certificate_does_not_cost_the_others_the_list() {
+    needs!("ssh-add", "ssh-keygen");
+    let home = Home::with_environment("");
+    let agent = Agent::start(&home);
+    let key = home.keygen("id", &["-t", "ed25519"]);
+    for (what, damaged) in [
+        ("no key as CA", ByHardware { authority: b"junk".to_vec(), ..ByHardware::good() }),
+        ("a signature of nothing", ByHardware { damage: 1, ..ByHardware::good() }),
+        ("no options", ByHardware { options: &[1, 2], ..ByHardware::good() }),
+        ("a zero in the key id", ByHardware { key_id: b"a\0b", ..ByHardware::good() }),
+    ] {
+        let (request, _) = damaged.request(&key);
+        assert_eq!(agent.wire().ask(&request), [FAILURE], "{what}");
+        let listed = agent.ssh_add(&["-l"]).succeeds().stdout;
+        assert!(listed.contains("work (ED25519-CERT)"), "{what}: {listed}");
+    }
 }
 
 #[test]
@@ -208,28 +224,67 @@ fn a_constraint_is_refused_and_the_key_not_kept() {
     }
 }
 
-/// A certificate, valid for ever, by the Ed25519 key of a security key. Whoever presents it cares
-/// whether the signature is good; this one is not.
-fn certificate_by_hardware(subject: &[u8]) -> Vec<u8> {
+/// What a certificate by the Ed25519 key of a security key is made of, each part to be damaged.
+struct ByHardware {
+    key_id: &'static [u8],
+    options: &'static [u8],
+    authority: Vec<u8>,
+    damage: u8,
+}
+
+impl ByHardware {
     const HARDWARE: &str = "sk-ssh-ed25519@openssh.com";
-    let authority = Message::inner().string(HARDWARE).string([9; 32]).string("ssh:").done();
-    let signature = Message::inner().string(HARDWARE).string([8; 64]).byte(0b101).u32(7).done();
-    Message::inner()
-        .string("ssh-ed25519-cert-v01@openssh.com")
-        .string([1; 32]) // The nonce.
-        .string(subject)
-        .bytes(&42_u64.to_be_bytes()) // The serial.
-        .u32(1) // A user's.
-        .string("signed by hardware")
-        .string(Message::inner().string("somebody").done())
-        .bytes(&0_u64.to_be_bytes())
-        .bytes(&u64::MAX.to_be_bytes())
-        .string("") // No critical options,
-        .string("") // no extensions,
-        .string("") // and nothing reserved.
-        .string(authority)
-        .string(signature)
-        .done()
+
+    fn good() -> Self {
+        let point = Self::pair().public_key().as_ref().to_vec();
+        let authority = Message::inner().string(Self::HARDWARE).string(point).string("ssh:").done();
+        Self { key_id: b"signed by hardware", options: b"", authority, damage: 0 }
+    }
+
+    fn pair() -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap()
+    }
+
+    /// The certificate, valid for ever.
+    fn certificate(&self, subject: &[u8]) -> Vec<u8> {
+        let body = Message::inner()
+            .string("ssh-ed25519-cert-v01@openssh.com")
+            .string([1; 32]) // The nonce.
+            .string(subject)
+            .bytes(&42_u64.to_be_bytes()) // The serial.
+            .u32(1) // A user's.
+            .string(self.key_id)
+            .string(Message::inner().string("somebody").done())
+            .bytes(&0_u64.to_be_bytes())
+            .bytes(&u64::MAX.to_be_bytes())
+            .string(self.options)
+            .string("") // No extensions,
+            .string("") // and nothing reserved.
+            .string(&self.authority)
+            .done();
+        let hash = |bytes: &[u8]| digest(&SHA256, bytes).as_ref().to_vec();
+        let touched = [0b101, 0, 0, 0, 7]; // Flags and counter.
+        let signed = [hash(b"ssh:"), touched.to_vec(), hash(&body)].concat();
+        let mut signature = Self::pair().sign(&signed).as_ref().to_vec();
+        signature[0] ^= self.damage;
+        let signature =
+            Message::inner().string(Self::HARDWARE).string(signature).bytes(&touched).done();
+        Message::inner().bytes(&body).string(signature).done()
+    }
+
+    /// A request to add it.
+    fn request(&self, key: &Path) -> (Vec<u8>, Vec<u8>) {
+        let (public, seed) = ed25519(key);
+        let certificate = self.certificate(&public);
+        let request = Message::new(ADD_IDENTITY)
+            .string("ssh-ed25519-cert-v01@openssh.com")
+            .string(&certificate)
+            .string(&public)
+            .string([seed, public].concat())
+            .string("by hardware")
+            .done();
+        (request, certificate)
+    }
 }
 
 /// An add request with the scalar of one key and the point of another.

@@ -110,7 +110,13 @@ impl Environment {
             let other_look = new.lifetime != before.lifetime
                 || new.key_id != before.key_id
                 || new.renew_at != before.renew_at;
-            old.schedule.wanted |= other_look && !old.schedule.paused;
+            if other_look {
+                // As if it were due, so that failures are tried again like any other.
+                old.schedule.wanted |= old.schedule.in_flight && !old.schedule.paused;
+                if let Some(held) = &mut old.certificate {
+                    held.due = SystemTime::UNIX_EPOCH;
+                }
+            }
             old.settings = Arc::clone(&self.settings);
             old.issuer = Arc::clone(&self.issuer);
             *self = old;
@@ -178,10 +184,13 @@ impl Environment {
         self.schedule.next(self.worth(now), now)
     }
 
-    /// Whether a listing should wait for this one: nothing to show, and something on its way.
+    /// Whether a listing should wait for this one: nothing to show, and something on its way that
+    /// is likely to come. What failed before is not waited for, unless somebody asked for it.
     pub(super) fn is_awaited(&self, now: &Clocks) -> bool {
+        let Schedule { wanted, paused, failures, in_flight, .. } = self.schedule;
         self.worth(now) == Worth::Nothing
-            && (self.schedule.in_flight || self.next(now) == Next::Now)
+            && (wanted || !paused && failures == 0)
+            && (in_flight || self.next(now) == Next::Now)
     }
 
     /// Whether this blob is ours to sign with: the bare key, the certificate, or one that was

@@ -252,6 +252,7 @@ impl Keyring {
                 return Err(self.unknown(name));
             }
         }
+        self.listing = None;
         let wanted =
             |one: &&mut Environment| names.is_empty() || names.iter().any(|n| n == one.name());
         let mut chosen: Vec<_> = self.environments.iter_mut().filter(wanted).collect();
@@ -512,6 +513,34 @@ mod tests {
             keyring.apply(opened(&ca, &settings("one", more)));
             assert!(keyring.take_due(&at(START + 1)).0.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn another_lifetime_is_asked_for_until_it_is_there() {
+        let (mut keyring, ca, _, first) = served().await;
+        keyring.apply(opened(&ca, &settings("one", "lifetime = \"2h\"")));
+        let (jobs, _) = keyring.take_due(&at(START + 1));
+        keyring.finish(&jobs[0], Err(Problem::passing("no disk")), &at(START + 1));
+        let (jobs, next) = keyring.take_due(&at(START + 1));
+        let soon = jobs.len() == 1 || next.is_some_and(|next| next <= Duration::from_secs(1));
+        assert!(soon, "not only when the old certificate is due: {next:?}");
+        assert!(keyring.find(first.blob(), &at(START + 1)).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_listing_does_not_wait_for_what_failed_nor_for_what_was_dropped() {
+        let ca = key();
+        let mut keyring = Keyring::new(opened(&ca, &settings("one", "")), at(START));
+        let (jobs, _) = keyring.take_due(&at(START));
+        assert!(matches!(keyring.list(&at(START)), List::Wait(_)), "the first attempt");
+        keyring.finish(&jobs[0], Err(Problem::passing("no")), &at(START));
+        assert_eq!(keyring.take_due(&at(START + 1)).0.len(), 1);
+        assert!(matches!(keyring.list(&at(START + 1)), List::Ready(_)), "the second");
+        keyring.want(&[], false).unwrap();
+        keyring.remove_all();
+        assert!(matches!(keyring.list(&at(START + 1)), List::Ready(_)), "dropped");
+        keyring.want(&[], false).unwrap();
+        assert!(matches!(keyring.list(&at(START + 1)), List::Wait(_)), "asked for");
     }
 
     #[test]

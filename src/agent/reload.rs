@@ -54,10 +54,13 @@ fn open_one(environment: Environment, ledger: &Path, own: &Path) -> Result<Opene
     Ok(Opened { settings: Arc::new(environment), issuer, key })
 }
 
-/// Whether two paths name one thing, by whatever way.
+/// Whether two paths lead to one thing, by whatever way, or would once it is there.
 fn is_same(one: &Path, other: &Path) -> bool {
     let id = |path: &Path| path.metadata().map(|it| (it.dev(), it.ino())).ok();
-    one == other || id(one).is_some_and(|one| Some(one) == id(other))
+    let place = |path: &Path| Some((id(path.parent()?)?, path.file_name()?.to_owned()));
+    one == other
+        || id(one).is_some_and(|one| Some(one) == id(other))
+        || place(one).is_some_and(|one| Some(one) == place(other))
 }
 
 /// Reads the configuration again whenever that is asked for, beside everything else: a file that

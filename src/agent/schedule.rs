@@ -101,6 +101,7 @@ impl Schedule {
     /// is free. With a valid certificate in hand it waits a random moment, so that a fleet that
     /// wakes together does not call together.
     pub(super) fn jumped(&mut self, worth: Worth, now: &Clocks, chance: f64) {
+        self.failures = 0;
         self.not_before = match worth {
             Worth::Nothing => None,
             Worth::Valid { until, .. } => {
@@ -194,7 +195,7 @@ mod tests {
         let mut schedule =
             Schedule { failures: 8, not_before: Some(S(999)), ..Schedule::default() };
         schedule.jumped(Worth::Nothing, &at(0, 100), 0.5);
-        assert_eq!((schedule.not_before, schedule.failures), (None, 8));
+        assert_eq!((schedule.not_before, schedule.failures), (None, 0));
         schedule.jumped(valid(0, 1000), &at(0, 100), 0.5);
         assert_eq!(schedule.not_before, Some(S(130)));
         schedule.jumped(valid(0, 20), &at(0, 100), 0.5);

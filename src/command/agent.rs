@@ -27,8 +27,11 @@ pub(super) fn run(arguments: &Agent) -> Result<Exit, Failure> {
         (None, None) => places.agent_socket(),
     };
     check_utf8(&socket)?;
-    runtime_directory::check_socket(&socket)?;
-    runtime_directory::check_socket(&control)?;
+    runtime_directory::check_length(&socket)?;
+    runtime_directory::check_length(&control)?;
+    if arguments.socket.is_some() {
+        runtime_directory::check_folder(&socket)?;
+    }
 
     // A configuration that cannot be used leaves nothing behind.
     let is_first_run = places.config_is_default && is_missing(&places.config);

@@ -49,7 +49,8 @@ fn converse(mut stream: UnixStream, question: &Question) -> std::io::Result<Answ
     if answer.is_empty() {
         return Err(ErrorKind::UnexpectedEof.into());
     }
-    Ok(serde_json::from_slice(&answer)?)
+    serde_json::from_slice(&answer)
+        .map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
 }
 
 fn no_answer(socket: &Path, error: &std::io::Error) -> Failure {

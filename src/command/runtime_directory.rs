@@ -102,22 +102,25 @@ impl Drop for Bound {
     }
 }
 
-/// A path that fits into a socket address, and lies where nobody else can put another in its place.
-pub(super) fn check_socket(path: &Path) -> Result<(), Failure> {
+/// A path that fits into a socket address.
+pub(super) fn check_length(path: &Path) -> Result<(), Failure> {
     let length = path.as_os_str().len();
-    if length > MAX_SOCKET_PATH {
-        return Err(Failure::new(format!(
-            "socket path {} is {length} bytes long: this system allows {MAX_SOCKET_PATH}",
-            path.display()
-        ))
-        .hint("choose a shorter one with --socket or EVERCERT_RUNTIME_DIR"));
+    if length <= MAX_SOCKET_PATH {
+        return Ok(());
     }
-    let folder = path.parent().and_then(|folder| Some((folder, folder.metadata().ok()?)));
-    match folder {
-        // Others may write there, and no sticky bit keeps them from what is ours.
-        Some((folder, metadata))
-            if metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 =>
-        {
+    Err(Failure::new(format!(
+        "socket path {} is {length} bytes long: this system allows {MAX_SOCKET_PATH}",
+        path.display()
+    ))
+    .hint("choose a shorter one with --socket or EVERCERT_RUNTIME_DIR"))
+}
+
+/// A folder where others may write, and no sticky bit keeps them from what is ours, is no place for
+/// a socket.
+pub(super) fn check_folder(socket: &Path) -> Result<(), Failure> {
+    let Some(folder) = socket.parent() else { return Ok(()) };
+    match folder.metadata() {
+        Ok(metadata) if metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 => {
             Err(Failure::new(format!(
                 "others may write to {}, where the socket is to be",
                 folder.display()

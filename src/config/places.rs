@@ -1,14 +1,12 @@
 //! Where things live: configuration, CA, ledger, sockets.
 
 use std::env;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use directories::{BaseDirs, ProjectDirs};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 
 /// The folders and files of one user, resolved once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,39 +99,17 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// What the system says; `AlreadyExists` where something is in its place.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let draft = Path::new(&name);
-    // What an attempt that was cut off left behind.
-    match fs::remove_file(draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(draft)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| put_in_place(draft, path));
-    if written.is_err() {
-        // The error to report is the first one.
-        let _ = fs::remove_file(draft);
-    }
-    written.and_then(|()| sync_parent(path))
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut draft = tempfile::Builder::new().prefix(DRAFT).tempfile_in(folder)?;
+    draft.write_all(content)?;
+    draft.as_file().sync_all()?;
+    draft.persist_noclobber(path)?;
+    sync_parent(path)
 }
 
-/// In one step where the file system can, so that never two names lead to one key.
-fn put_in_place(draft: &Path, path: &Path) -> io::Result<()> {
-    match renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
-        // NFS and its like know only how to rename over what is there.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            fs::hard_link(draft, path)?;
-            fs::remove_file(draft)
-        }
-        renamed => Ok(renamed?),
-    }
-}
+/// How the name of a file begins that is being written. One that a crash leaves behind is of no use
+/// to anyone, and in nobody's way.
+const DRAFT: &str = ".evercert-";
 
 fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())

@@ -70,6 +70,11 @@ pub fn create(path: &Path, comment: &str) -> std::io::Result<PublicKey> {
     let public = PublicKey::try_from(key.public_key().key_data()).map_err(std::io::Error::other)?;
     let pem = key.to_openssh(LineEnding::LF).map_err(std::io::Error::other)?;
 
+    // Where another key's public half is in the way, nothing is made.
+    let beside = public_path(path);
+    if beside.symlink_metadata().is_ok() {
+        return Err(another_key(&beside));
+    }
     write_new(path, pem.as_bytes())?;
     write_public(path, &public, comment)?;
     Ok(public)
@@ -78,13 +83,24 @@ pub fn create(path: &Path, comment: &str) -> std::io::Result<PublicKey> {
 /// Writes the public half of a key file beside it, where it is missing.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When it cannot be written, or another key's is there.
 pub fn write_public(path: &Path, public: &PublicKey, comment: &str) -> std::io::Result<()> {
     let line = format!("{}\n", public.to_line(comment));
-    match write_new(&public_path(path), line.as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+    let beside = public_path(path);
+    match write_new(&beside, line.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let known = std::fs::read_to_string(&beside)?;
+            match PublicKey::from_line(&known) {
+                Ok(known) if known == *public => Ok(()),
+                _ => Err(another_key(&beside)),
+            }
+        }
         written => written,
     }
+}
+
+fn another_key(beside: &Path) -> std::io::Error {
+    std::io::Error::other(format!("{} holds another key: move it away", beside.display()))
 }
 
 /// Where the public half of a key file lies: its name and `.pub`.

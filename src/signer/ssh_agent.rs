@@ -47,9 +47,12 @@ impl Signer for SshAgent {
         let answered = timeout(TOTAL, self.ask(message, algorithm)).await;
         let answer = answered.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
         match answer.map_err(|error| self.unreachable(&error))? {
-            Answer::Signature(signature) if signature.algorithm == algorithm => Ok(signature),
+            Answer::Signature(blob) => match Signature::from_blob(&blob) {
+                Ok(signature) if signature.algorithm == algorithm => Ok(signature),
+                _ => Err(self.wrong(&format!("did not sign with {}", algorithm.name()))),
+            },
             Answer::Failure => Err(self.refused().await),
-            _ => Err(self.wrong("answered something else than a signature")),
+            Answer::Identities(_) => Err(self.wrong("answered something else than a signature")),
         }
     }
 }
@@ -83,8 +86,8 @@ impl SshAgent {
         if length > message::MAX_MESSAGE {
             return Err(io::Error::new(ErrorKind::InvalidData, "its answer is too long"));
         }
-        let mut frame = Vec::new();
-        stream.take(length as u64).read_to_end(&mut frame).await?;
+        let mut frame = vec![0; length];
+        stream.read_exact(&mut frame).await?;
         Answer::read(&frame).map_err(|malformed| io::Error::new(ErrorKind::InvalidData, malformed))
     }
 
@@ -93,9 +96,8 @@ impl SshAgent {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                 self.wrong("does not run: nobody listens there").hint("start it, and add the key")
             }
-            ErrorKind::TimedOut => {
-                self.wrong(&format!("did not answer within {} s", TOTAL.as_secs()))
-            }
+            ErrorKind::TimedOut => self.wrong("did not answer in time"),
+            ErrorKind::UnexpectedEof => self.wrong("hung up instead of answering"),
             _ => self.wrong(&format!("cannot be asked: {error}")),
         }
     }
@@ -119,6 +121,6 @@ mod tests {
         let public = generate(KeyKind::Ed25519).unwrap().public_key().clone();
         let asked = SshAgent::new(socket, public).sign(b"x", SignatureAlgorithm::Ed25519).await;
         let problem = asked.unwrap_err();
-        assert!(problem.message.ends_with("did not answer within 10 s"), "{problem}");
+        assert!(problem.message.ends_with("did not answer in time"), "{problem}");
     }
 }

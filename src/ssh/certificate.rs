@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::key::{KeyType, PublicKey, is_certificate_name};
-use super::signature::{BadSignature, Signature};
+use super::signature::{self, BadSignature, Signature};
 use super::wire::{Cursor, Malformed, Put};
 
 /// `SSHKEY_CERT_MAX_PRINCIPALS` of OpenSSH.
@@ -259,6 +259,28 @@ impl Certificate {
             return Err(BadSignature);
         }
         Signature::from_blob(&self.signature).map_err(|_| BadSignature)?.verify(ca, signed)
+    }
+
+    /// Whether OpenSSH can read this certificate in a list, where a single one that it cannot read
+    /// costs it all others: well-formed texts and options, and a signature that verifies.
+    pub fn check_listable(&self) -> Result<(), Malformed> {
+        for options in [&self.critical_options, &self.extensions] {
+            let mut cursor = Cursor::new(options);
+            while !cursor.is_empty() {
+                cursor.text()?;
+                cursor.string()?;
+            }
+        }
+        let texts = self.principals.iter().chain([&self.key_id]);
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            return Err(Malformed);
+        }
+        let signed = self.blob.get(..self.signed_length).ok_or(Malformed)?;
+        match PublicKey::from_blob(&self.ca) {
+            Ok(ca) => self.verify(&ca),
+            Err(Malformed) => signature::verify_fido(&self.ca, &self.signature, signed),
+        }
+        .map_err(|_| Malformed)
     }
 
     /// Whether `now` (seconds since 1970) lies inside the window, as sshd judges it.

@@ -4,7 +4,7 @@
 use super::certificate::Certificate;
 use super::key::{KeyType, is_certificate_name};
 use super::private::PrivateKey;
-use super::signature::{Signature, SignatureAlgorithm};
+use super::signature::SignatureAlgorithm;
 use super::wire::{Cursor, Malformed, Put};
 
 /// The longest message either way, without its length (`AGENT_MAX_LEN` of OpenSSH).
@@ -27,6 +27,10 @@ const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_RESPONSE: u8 = 14;
 /// `SSH_AGENT_EXTENSION_FAILURE`
 const EXTENSION_FAILURE: u8 = 28;
+/// `SSH2_AGENT_FAILURE` of OpenSSH
+const AGENT2_FAILURE: u8 = 30;
+/// `SSH_COM_AGENT2_FAILURE` of OpenSSH
+const COM_AGENT2_FAILURE: u8 = 102;
 /// `SSH_AGENT_EXTENSION_RESPONSE`
 const EXTENSION_RESPONSE: u8 = 29;
 
@@ -107,6 +111,7 @@ impl<'a> Addition<'a> {
                 return Err(Malformed);
             }
             let certificate = Certificate::from_blob(blob)?;
+            certificate.check_listable()?;
             let key = PrivateKey::read_certified(kind, blob, &mut cursor)?;
             (key, Some(Box::new(certificate)))
         } else {
@@ -158,10 +163,10 @@ impl Reply {
 
 /// What another agent answers us.
 pub enum Answer {
-    /// `SSH_AGENT_FAILURE`
+    /// `SSH_AGENT_FAILURE`, or another code that OpenSSH takes for it.
     Failure,
-    /// `SSH_AGENT_SIGN_RESPONSE`
-    Signature(Signature),
+    /// `SSH_AGENT_SIGN_RESPONSE`: the signature blob, of whatever algorithm.
+    Signature(Vec<u8>),
     /// `SSH_AGENT_IDENTITIES_ANSWER`: the blobs alone.
     Identities(Vec<Vec<u8>>),
 }
@@ -171,8 +176,8 @@ impl Answer {
     pub fn read(frame: &[u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(frame);
         let answer = match cursor.u8()? {
-            FAILURE => Self::Failure,
-            SIGN_RESPONSE => Self::Signature(Signature::from_blob(cursor.string()?)?),
+            FAILURE | EXTENSION_FAILURE | AGENT2_FAILURE | COM_AGENT2_FAILURE => Self::Failure,
+            SIGN_RESPONSE => Self::Signature(cursor.string()?.to_vec()),
             IDENTITIES_ANSWER => {
                 let mut blobs = Vec::new();
                 for _ in 0..cursor.u32()? {

@@ -1,6 +1,6 @@
 //! Signatures as SSH writes them, and their verification.
 
-use aws_lc_rs::signature as lc;
+use aws_lc_rs::{digest, signature as lc};
 use ssh_key::public::KeyData;
 
 use super::key::{KeyType, PublicKey};
@@ -191,6 +191,40 @@ impl Signature {
         cursor.end().map_err(|_| BadSignature)?;
         Ok(fixed)
     }
+}
+
+/// Verifies the signature of a FIDO key, `sk-ssh-ed25519@openssh.com` or
+/// `sk-ecdsa-sha2-nistp256@openssh.com` (OpenSSH PROTOCOL.u2f): it is over the hash of the
+/// application, flags, a counter, and the hash of the message.
+pub fn verify_fido(key: &[u8], signature: &[u8], message: &[u8]) -> Result<(), BadSignature> {
+    fido(key, signature, message).unwrap_or(Err(BadSignature))
+}
+
+fn fido(key: &[u8], blob: &[u8], message: &[u8]) -> Result<Result<(), BadSignature>, Malformed> {
+    let (mut key, mut blob) = (Cursor::new(key), Cursor::new(blob));
+    let name = key.string()?;
+    if blob.string()? != name {
+        return Err(Malformed);
+    }
+    let mut plain = Vec::new();
+    let algorithm = match name {
+        b"sk-ssh-ed25519@openssh.com" => SignatureAlgorithm::Ed25519,
+        b"sk-ecdsa-sha2-nistp256@openssh.com" => SignatureAlgorithm::EcdsaP256,
+        _ => return Err(Malformed),
+    };
+    plain.put_string(algorithm.name().as_bytes());
+    if algorithm == SignatureAlgorithm::EcdsaP256 {
+        plain.put_string(key.string()?);
+    }
+    plain.put_string(key.string()?);
+    let application = key.string()?;
+    key.end()?;
+    let signature = Signature { algorithm, bytes: blob.string()?.to_vec() };
+    let flags_and_counter = blob.bytes(5)?;
+    blob.end()?;
+    let hash = |bytes: &[u8]| digest::digest(&digest::SHA256, bytes);
+    let signed = [hash(application).as_ref(), flags_and_counter, hash(message).as_ref()].concat();
+    Ok(signature.verify(&PublicKey::from_blob(&plain)?, &signed))
 }
 
 #[cfg(test)]
