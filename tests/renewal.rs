@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::Signal;
+
 use crate::support;
 use crate::support::sshd::needs_login;
 use crate::support::{Agent, Home, Sshd, eventually, needs, sshsig};
@@ -70,6 +72,31 @@ fn renewing_by_hand_says_serial_and_expiry() {
 
     let unknown = home.run(&["renew", "one", "three"]).exits(1);
     assert!(unknown.stderr.contains("three"), "{unknown}");
+}
+
+#[test]
+fn what_is_said_of_a_key_file_when_a_new_key_is_asked_for_is_true() {
+    let home = Home::with_environment("key = \"~/id\"");
+    let key = home.keygen("id", &["-t", "ed25519"]);
+    let agent = Agent::start(&home);
+    let (before, _) = agent.certificate("work");
+
+    let refused = home.run(&["renew", "--new-key"]).exits(1);
+    let hint = format!("hint: replace the file, then: kill -HUP {}", agent.pid());
+    assert!(refused.stderr.contains(key.to_str().unwrap()), "{refused}");
+    assert!(refused.stderr.contains(&hint), "{refused}");
+
+    fs::remove_file(&key).unwrap();
+    fs::remove_file(support::home::with_suffix(&key, ".pub")).unwrap();
+    home.keygen("id", &["-t", "ed25519"]);
+    agent.signal(Signal::HUP);
+    eventually("a certificate for the new key", || {
+        let (now, _) = agent.find_certificate("work")?;
+        (now.serial != before.serial).then_some(())
+    });
+    let listed = agent.list();
+    let new = support::wire::public_blob(&support::home::with_suffix(&key, ".pub"));
+    assert!(listed.iter().any(|entry| entry.blob == new), "the new key is not there");
 }
 
 #[test]

@@ -145,7 +145,8 @@ impl Environment {
                 self.name(),
                 path.display()
             ),
-            hint: Some("replace the file, then: evercert renew".to_owned()),
+            // A renewal keeps the key in hand; a reload reads the file.
+            hint: Some(format!("replace the file, then: kill -HUP {}", std::process::id())),
         })
     }
 

@@ -10,7 +10,7 @@ pub fn first(principal: &str, ca: &Path) -> String {
     format!(
         "\
 # evercert: one [environments.NAME] for each group of hosts. After a change:
-#   evercert config check && kill -HUP $(pidof evercert)
+#   evercert config check && pkill -HUP -x evercert
 
 [environments.local]
 # The accounts, or roles, to log in as. Never empty.
